@@ -1,0 +1,1 @@
+//! The pipeline in one SQLite file. Talks to no network.

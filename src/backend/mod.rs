@@ -1,0 +1,305 @@
+//! The ports of the pipeline and their types. Knows no service: `embedded` does.
+//!
+//! Two backends with the same guarantees implement [`Backend`]; the contract suite in `tests/it/contract` runs on
+//! each. An append is acknowledged only when it would survive a power cut.
+
+pub mod embedded;
+
+use std::{fmt, future::Future};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{row::Row, time::Timestamp};
+
+/// What went wrong, named by what the caller can do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// Not now: throttled, locked or full. The same call may succeed later; `why` says what is waited for.
+    #[error("{why}")]
+    Busy {
+        /// What is waited for, and the remedy.
+        why: String,
+    },
+    /// Somebody else holds what was asked for: a second process of the same stage, a lost lease.
+    #[error("{why}")]
+    Closed {
+        /// Who holds it.
+        why: String,
+    },
+    /// The call failed and will fail again.
+    #[error("{what}")]
+    Failed {
+        /// The thing and the remedy.
+        what: String,
+        /// The cause below.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+}
+
+/// Short for results of the ports.
+pub type Result<T, E = BackendError> = std::result::Result<T, E>;
+
+/// One of the pipeline's two streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stream {
+    /// Records of lines, from `produce` to `analyze`.
+    Input,
+    /// Parcels of rows, from `analyze` to `deliver`.
+    Output,
+}
+
+/// A shard's name, `shardId-000000000000` as Kinesis writes it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ShardId(pub String);
+
+impl fmt::Display for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A position in a shard: the sequence number of the last record that was processed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SequenceNumber(pub String);
+
+/// A shard and the part of the 128-bit hash key space it takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// Its name.
+    pub id: ShardId,
+    /// First hash key, inclusive.
+    pub first_hash: u128,
+    /// Last hash key, inclusive.
+    pub last_hash: u128,
+    /// The shards it was split or merged from, if any: they are read to their end before it.
+    pub parents: Vec<ShardId>,
+    /// No longer takes records.
+    pub closed: bool,
+}
+
+/// Where to start reading a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartAt {
+    /// The oldest record still kept.
+    TrimHorizon,
+    /// Only records that arrive from now on.
+    Latest,
+    /// The record behind this one.
+    After(SequenceNumber),
+}
+
+/// A record to append.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// 1 to 256 characters.
+    pub partition_key: String,
+    /// Places the record; without it the MD5 of the partition key does, as Kinesis defines it.
+    pub hash_key: Option<u128>,
+    /// At most 1 MiB with the partition key.
+    pub data: Bytes,
+}
+
+/// A record that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incoming {
+    /// Position in the shard, ascending.
+    pub sequence: SequenceNumber,
+    /// As appended; empty where the stream strips it.
+    pub partition_key: String,
+    /// When the stream took it.
+    pub arrival: Timestamp,
+    /// As appended.
+    pub data: Bytes,
+}
+
+/// What one read gave.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// In the order of the shard; may be empty with more to come.
+    pub records: Vec<Incoming>,
+    /// The position behind these records; absent until anything was read.
+    pub through: Option<SequenceNumber>,
+    /// How far the shard is complete: the running maximum of arrival times read; at the tip of the shard, the time
+    /// of asking. Never moves backwards for one reader.
+    pub complete_to: Timestamp,
+    /// How far behind the tip of the shard this read was, in milliseconds; 0 at the tip.
+    pub behind_ms: u64,
+    /// The shard is closed and this was its end.
+    pub end_of_shard: bool,
+}
+
+/// The state of one shard of one stage: opaque here, a consistent cut to the stage that wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Processed up to here; absent if nothing was.
+    pub position: Option<SequenceNumber>,
+    /// The stage's own encoding, with a format version.
+    pub state: Vec<u8>,
+}
+
+/// What became of the outbox that was handed over with a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outbox {
+    /// Appended to the output stream in the same transaction.
+    Sent,
+    /// Only stored: to be appended now, and cleared with the next checkpoint.
+    Pending,
+}
+
+/// What is known about one file, stored so that a restart goes on behind the last byte sent. Opaque here; `tail`
+/// encodes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceState {
+    /// The life of the file, unique on the node.
+    pub generation: u64,
+    /// `tail`'s encoding; empty: forget this source.
+    pub state: Vec<u8>,
+}
+
+/// What one append takes: records, and the positions of the files they came from.
+#[derive(Clone, Debug, Default)]
+pub struct Append {
+    /// In order.
+    pub records: Vec<Outgoing>,
+    /// Stored with the records in one transaction, or after all of them are acknowledged.
+    pub sources: Vec<SourceState>,
+}
+
+/// A parcel of the output stream, read back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parcel {
+    /// `pipeline/epoch/shard/cut/part`: what the ledger remembers.
+    pub id: String,
+    /// Its datums, computed from its rows.
+    pub datums: Vec<Datum>,
+    /// Its rows, for what keeps more than numbers: contacts, and unknown hosts by name.
+    pub rows: Vec<Row>,
+}
+
+/// A metric: its name and its dimensions.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Series {
+    /// `RequestCount`, `ResponseCount`, `MalformedLines`, …
+    pub name: String,
+    /// Name and value, in the order of the design.
+    pub dimensions: Vec<(String, String)>,
+}
+
+/// One value of one series. Values of the same series and timestamp add up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Datum {
+    /// The series.
+    pub series: Series,
+    /// Start of the window, as a rule.
+    pub timestamp: Timestamp,
+    /// Added to the sum.
+    pub value: f64,
+}
+
+/// What a call of [`MetricSink::publish`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Published {
+    /// Parcels whose datums were added now.
+    pub parcels: u64,
+    /// Parcels that had been published before.
+    pub duplicates: u64,
+    /// Datums added.
+    pub datums: u64,
+    /// Parcels of which nobody knows whether they were added: never resent blindly.
+    pub in_doubt: u64,
+}
+
+/// The stages that hold a lock of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Files to input stream.
+    Produce,
+    /// Input stream to output stream.
+    Analyze,
+    /// Output stream to metrics.
+    Deliver,
+}
+
+impl Stage {
+    /// The command's name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Produce => "produce",
+            Self::Analyze => "analyze",
+            Self::Deliver => "deliver",
+        }
+    }
+}
+
+/// One opener for each port.
+pub trait Backend: Clone + Send + Sync + 'static {
+    /// Appends to a stream.
+    type Writer: StreamWriter;
+    /// Reads one shard.
+    type Reader: StreamReader;
+    /// Keeps the state of a stage's shards.
+    type Checkpoints: CheckpointStore;
+    /// Adds to metrics.
+    type Metrics: MetricSink;
+
+    /// The shards of `stream`, closed ones that still hold records included, parents first.
+    fn shards(&self, stream: Stream) -> impl Future<Output = Result<Vec<Shard>>> + Send;
+
+    /// Opens `stream` for appending.
+    fn writer(&self, stream: Stream) -> impl Future<Output = Result<Self::Writer>> + Send;
+
+    /// Opens one shard for reading. `After` a position that is past retention fails, and says what is gone.
+    fn reader(
+        &self,
+        stream: Stream,
+        shard: &ShardId,
+        start: StartAt,
+    ) -> impl Future<Output = Result<Self::Reader>> + Send;
+
+    /// Takes the lock of `stage` and opens its state; [`BackendError::Closed`] if another process holds it. The
+    /// lock lives as long as what is returned, and ends with the process whatever happens to it.
+    fn checkpoints(&self, stage: Stage) -> impl Future<Output = Result<Self::Checkpoints>> + Send;
+
+    /// Opens the metrics for publishing.
+    fn metrics(&self) -> impl Future<Output = Result<Self::Metrics>> + Send;
+}
+
+/// Appends to a stream.
+pub trait StreamWriter: Send + 'static {
+    /// Appends everything, durably, or fails; after a failure any part may have been appended. Waits while the
+    /// stream is full (back-pressure), and says so in the log.
+    fn append(&mut self, append: Append) -> impl Future<Output = Result<()>> + Send;
+
+    /// Every stored source of this node.
+    fn sources(&mut self) -> impl Future<Output = Result<Vec<SourceState>>> + Send;
+}
+
+/// Reads one shard.
+pub trait StreamReader: Send + 'static {
+    /// The next records; waits a little at the tip and then returns none. Cancel-safe.
+    fn next_batch(&mut self) -> impl Future<Output = Result<Batch>> + Send;
+}
+
+/// Keeps the state of a stage's shards.
+pub trait CheckpointStore: Clone + Send + Sync + 'static {
+    /// The state of one shard, and whether its outbox was sent; `None` on the first start.
+    fn load(&self, shard: &ShardId) -> impl Future<Output = Result<Option<(Checkpoint, Outbox)>>> + Send;
+
+    /// Replaces the state of one shard, atomically and durably, and appends `outbox` to the output stream in the
+    /// same transaction if the backend can.
+    fn save(
+        &self,
+        shard: &ShardId,
+        checkpoint: Checkpoint,
+        outbox: Vec<Outgoing>,
+    ) -> impl Future<Output = Result<Outbox>> + Send;
+}
+
+/// Adds to metrics.
+pub trait MetricSink: Send + 'static {
+    /// Adds the datums of every parcel whose id was not published before, and remembers the id.
+    fn publish(&mut self, parcels: Vec<Parcel>) -> impl Future<Output = Result<Published>> + Send;
+}

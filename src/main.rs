@@ -1,0 +1,3 @@
+//! arguments → config → telemetry → app → exit code. Decides nothing itself.
+
+fn main() {}
