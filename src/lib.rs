@@ -4,6 +4,20 @@
 //!  access logs ─► produce ─► input stream ─► analyze ─► output stream ─► deliver ─► metrics ─► alarms
 //! ```
 
+pub mod analyze;
+pub mod app;
 pub mod backend;
+pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod deliver;
 pub mod engine;
+pub mod parse;
+pub mod produce;
+pub mod reference;
+pub mod render;
+pub mod replay;
+pub mod report;
+pub mod tail;
+pub mod telemetry;
+pub mod webhook;

@@ -244,6 +244,8 @@ pub trait Backend: Clone + Send + Sync + 'static {
     type Checkpoints: CheckpointStore;
     /// Adds to metrics.
     type Metrics: MetricSink;
+    /// Keeps the reference data.
+    type Reference: ReferenceStore;
 
     /// The shards of `stream`, closed ones that still hold records included, parents first.
     fn shards(&self, stream: Stream) -> impl Future<Output = Result<Vec<Shard>>> + Send;
@@ -265,6 +267,39 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// Opens the metrics for publishing.
     fn metrics(&self) -> impl Future<Output = Result<Self::Metrics>> + Send;
+
+    /// Sums of the metric `name` in `from..to`, one datum a series and timestamp, in that order.
+    fn read_metrics(
+        &self,
+        name: &str,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> impl Future<Output = Result<Vec<Datum>>> + Send;
+
+    /// Where the reference data `location` (a path, here) is kept.
+    fn reference(&self, location: &str) -> impl Future<Output = Result<Self::Reference>> + Send;
+}
+
+/// A version of an object: its `ETag`, or what stands for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version(pub String);
+
+/// One object that holds the reference data.
+pub trait ReferenceStore: Send + 'static {
+    /// The object and its version; `None` if `known` is still its version. A missing object is
+    /// [`BackendError::Failed`].
+    fn fetch(
+        &mut self,
+        known: Option<&Version>,
+    ) -> impl Future<Output = Result<Option<(Version, Bytes)>>> + Send;
+
+    /// Replaces the object if `expected` is still its version (`None`: if there is none yet), atomically; else
+    /// [`BackendError::Busy`].
+    fn replace(
+        &mut self,
+        expected: Option<&Version>,
+        content: Bytes,
+    ) -> impl Future<Output = Result<()>> + Send;
 }
 
 /// Appends to a stream.

@@ -1,0 +1,1 @@
+//! Input stream to rows, one task a shard. Publishes no metric.

@@ -1,0 +1,1 @@
+//! Wiring: settings to stages, the one match on the backend, the one shutdown.

@@ -1,0 +1,1 @@
+//! TOML, then environment, then flags: one Config. The only reader of the environment.

@@ -1,0 +1,1 @@
+//! Rows to metrics and alarms. Reads no log.

@@ -1,0 +1,1 @@
+//! Alarm rules over window sums, and their states. Sends nothing.

@@ -1,0 +1,1 @@
+//! The command parse: each line as one JSON object. Counts nothing.

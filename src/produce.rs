@@ -1,0 +1,1 @@
+//! Files to input stream. Parses no line.

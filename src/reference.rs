@@ -1,0 +1,1 @@
+//! Keeps the reference data in force and edits it. Joins nothing.

@@ -1,0 +1,1 @@
+//! Log files straight through the engine, in parallel. Keeps no state.

@@ -1,0 +1,1 @@
+//! Diagnostics on stderr. Names nothing of ours.

@@ -1,0 +1,1 @@
+//! Calls a webhook when an alarm changes. Never blocks the pipeline.
