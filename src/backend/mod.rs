@@ -10,6 +10,7 @@ use std::{fmt, future::Future};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+pub use crate::engine::metric::{Datum, Series};
 use crate::engine::{row::Row, time::Timestamp};
 
 /// What went wrong, named by what the caller can do about it.
@@ -176,26 +177,6 @@ pub struct Parcel {
     pub datums: Vec<Datum>,
     /// Its rows, for what keeps more than numbers: contacts, and unknown hosts by name.
     pub rows: Vec<Row>,
-}
-
-/// A metric: its name and its dimensions.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Series {
-    /// `RequestCount`, `ResponseCount`, `MalformedLines`, …
-    pub name: String,
-    /// Name and value, in the order of the design.
-    pub dimensions: Vec<(String, String)>,
-}
-
-/// One value of one series. Values of the same series and timestamp add up.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Datum {
-    /// The series.
-    pub series: Series,
-    /// Start of the window, as a rule.
-    pub timestamp: Timestamp,
-    /// Added to the sum.
-    pub value: f64,
 }
 
 /// What a call of [`MetricSink::publish`] did.

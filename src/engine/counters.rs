@@ -45,7 +45,28 @@ impl Counters {
         self.read == self.counted + self.malformed_lines() + self.duplicate + self.skipped
     }
 
-    /// Counts one malformed line.
+    /// What was added since `earlier`, an older state of the same books.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let malformed = self.malformed.iter().filter_map(|(reason, lines)| {
+            let lines = lines - earlier.malformed.get(reason).copied().unwrap_or_default();
+            (lines > 0).then_some((*reason, lines))
+        });
+        Self {
+            read: self.read - earlier.read,
+            read_bytes: self.read_bytes - earlier.read_bytes,
+            counted: self.counted - earlier.counted,
+            late: self.late - earlier.late,
+            malformed: malformed.collect(),
+            duplicate: self.duplicate - earlier.duplicate,
+            skipped: self.skipped - earlier.skipped,
+            records_without_provenance: self.records_without_provenance - earlier.records_without_provenance,
+            windows_closed_early: self.windows_closed_early - earlier.windows_closed_early,
+            sources_forgotten: self.sources_forgotten - earlier.sources_forgotten,
+        }
+    }
+
+    /// Counts malformed lines.
     pub fn add_malformed(&mut self, reason: Reason, lines: u64) {
         if lines > 0 {
             *self.malformed.entry(reason).or_default() += lines;

@@ -1,1 +1,360 @@
-//! Records in, rows out: the state machine of one shard. Never fails on a line.
+//! Records in, rows out: the state machine of one shard. Never fails on a line, and calls nobody.
+
+use std::{ops::Range, sync::Arc};
+
+use crate::engine::{
+    count::{Block, Counter, refuse_overlong, split_line},
+    counters::Counters,
+    producers::PARTITION_KEY_PREFIX,
+    provenance::Provenance,
+    publish::Publication,
+    record::Record,
+    reference::Reference,
+    row::{Health, Output},
+    settings::{AHEAD_MS, GAP_MS, GAP_WINDOWS, GATHER_LINES, MAX_COUNTERS, Mode, Settings},
+    state::State,
+    tally::{Tally, UNOWNED},
+    time::{Timestamp, WindowSize},
+};
+
+/// One shard's engine.
+#[derive(Debug)]
+pub struct Engine {
+    settings: Settings,
+    counter: Counter,
+    numbers: Vec<u32>,
+    gathered: Block,
+    state: State,
+}
+
+impl Engine {
+    /// An engine that goes on from `state`. If that holds windows of another size they are published first.
+    #[must_use]
+    pub fn new(settings: Settings, counter: Counter, mut state: State) -> (Self, Vec<Output>) {
+        let numbers = state.applications.number(counter.reference());
+        let window = counter.plan().window;
+        let mut engine = Self {
+            settings,
+            counter,
+            numbers,
+            gathered: Block::default(),
+            state,
+        };
+        let rows = if engine.state.window == window {
+            Vec::new()
+        } else {
+            engine.close()
+        };
+        engine.state.window = window;
+        if engine.state.closed_to > Timestamp::MIN {
+            engine.state.closed_to = window.start_of(engine.state.closed_to);
+        }
+        (engine, rows)
+    }
+
+    /// Joins with other reference data from now on; what was counted keeps its owner.
+    pub fn set_reference(&mut self, reference: Arc<Reference>) {
+        self.settle();
+        let old = std::mem::take(&mut self.state.applications);
+        self.numbers = self.state.applications.number(&reference);
+        for windows in [&mut self.state.open, &mut self.state.late] {
+            windows.renumber(|owner| self.state.applications.adopt(&old, owner));
+        }
+        self.counter.set_reference(reference);
+    }
+
+    /// Counts the lines of one record that were not seen before. Never fails; counts what it cannot use.
+    pub fn push(&mut self, record: Record<'_>) {
+        let Record {
+            partition_key,
+            data,
+            arrival,
+        } = record;
+        if partition_key.starts_with(PARTITION_KEY_PREFIX) && self.state.producers.hear(data, arrival) {
+            return;
+        }
+        if self.settings.mode == Mode::Live && self.state.closed_to == Timestamp::MIN {
+            self.begin(arrival);
+        }
+        let length = data.len() as u64;
+        match partition_key.parse::<Provenance>() {
+            Ok(provenance) if length <= provenance.end - provenance.start => {
+                self.push_known(&provenance, data, arrival);
+            }
+            _ => {
+                self.gathered.counters.records_without_provenance += 1;
+                self.counter.count(data, arrival, &mut self.gathered);
+            }
+        }
+        if self.gathered.counters.read >= GATHER_LINES {
+            self.settle();
+        }
+    }
+
+    fn push_known(&mut self, provenance: &Provenance, data: &[u8], arrival: Timestamp) {
+        let cut_line = (data.len() as u64) < provenance.end - provenance.start;
+        if self.state.seen.overlaps(provenance) {
+            self.push_clipped(provenance, data, arrival, cut_line);
+        } else if cut_line {
+            refuse_overlong(data, &mut self.gathered);
+        } else {
+            self.counter.count(data, arrival, &mut self.gathered);
+        }
+        self.gathered.counters.sources_forgotten += self.state.seen.take(provenance, arrival);
+    }
+
+    /// Counts only the lines whose first byte is new.
+    fn push_clipped(&mut self, provenance: &Provenance, data: &[u8], arrival: Timestamp, cut_line: bool) {
+        let (mut rest, mut offset) = (data, provenance.start);
+        while !rest.is_empty() {
+            let after = if cut_line { &[] } else { split_line(rest).1 };
+            let (line, _) = rest.split_at(rest.len() - after.len());
+            if self.state.seen.holds(provenance.source, offset) {
+                self.gathered.counters.read += 1;
+                self.gathered.counters.read_bytes += line.len() as u64;
+                self.gathered.counters.duplicate += 1;
+            } else if cut_line {
+                refuse_overlong(line, &mut self.gathered);
+            } else {
+                self.counter.count(line, arrival, &mut self.gathered);
+            }
+            offset += line.len() as u64;
+            rest = after;
+        }
+    }
+
+    /// Enters lines that a start mode passes over into the books, unread.
+    pub fn skip(&mut self, lines: u64, bytes: u64) {
+        self.gathered.counters.read += lines;
+        self.gathered.counters.read_bytes += bytes;
+        self.gathered.counters.skipped += lines;
+    }
+
+    /// Adds a block that another counter made with the same plan and reference data.
+    pub fn absorb(&mut self, block: Block) {
+        let Block {
+            mut windows,
+            counters,
+            samples,
+        } = block;
+        let numbers = &self.numbers;
+        let renumber = |owner: u32| numbers.get(owner as usize).copied().unwrap_or(UNOWNED);
+        for (start, tally) in windows.take_all() {
+            let ahead =
+                self.settings.mode == Mode::Live && start.millis_since(self.state.complete_to) > AHEAD_MS;
+            if ahead || start < self.state.closed_to {
+                self.state.counters.late += tally.requests();
+                self.state.late_since.get_or_insert(self.state.complete_to);
+                self.state.late.starting(start).absorb(tally, renumber);
+            } else {
+                self.state.open.starting(start).absorb(tally, renumber);
+            }
+        }
+        self.state.counters += &counters;
+        self.state.samples.absorb(samples);
+    }
+
+    /// Notes how far behind the tip a read was, in milliseconds, for the health row.
+    pub fn note_lag(&mut self, lag_ms: u64) {
+        self.state.lag_ms = self.state.lag_ms.max(lag_ms);
+    }
+
+    /// Publishes the windows that are complete now, and corrections that have waited long enough.
+    pub fn advance(&mut self, complete_to: Timestamp) -> Vec<Output> {
+        if self.settings.mode == Mode::Live && self.state.closed_to == Timestamp::MIN {
+            self.begin(complete_to);
+        }
+        self.settle();
+        self.state.complete_to = self.state.complete_to.max(complete_to);
+        let over = self
+            .state
+            .complete_to
+            .plus_millis(-self.settings.allowed_lateness_ms);
+        let closed_to = self.state.window.start_of(over).max(self.state.closed_to);
+        let from = std::mem::replace(&mut self.state.closed_to, closed_to);
+        let on_time = self.state.open.take_before(closed_to);
+        let mut corrections = if self.corrections_are_due() {
+            self.take_late()
+        } else {
+            Vec::new()
+        };
+        corrections.append(&mut self.take_early());
+        let health = self.health(from..closed_to);
+        self.publish(&on_time, &corrections, from..closed_to, health)
+    }
+
+    /// Publishes the corrections gathered so far, however short they have waited.
+    pub fn publish_corrections(&mut self) -> Vec<Output> {
+        self.settle();
+        let corrections = self.take_late();
+        let closed_to = self.state.closed_to;
+        self.publish(&[], &corrections, closed_to..closed_to, Vec::new())
+    }
+
+    /// Publishes everything: the shard is at its end, or the run is.
+    pub fn close(&mut self) -> Vec<Output> {
+        self.settle();
+        let on_time = self.state.open.take_all();
+        let from = self.state.closed_to;
+        let to = on_time
+            .last()
+            .map_or(from, |&(start, _)| self.state.window.end_of(start).max(from));
+        let corrections = self.take_late();
+        let (to, health) = match self.settings.mode {
+            Mode::Live => (from, self.last_words()),
+            Mode::Replay => (to, Vec::new()),
+        };
+        self.publish(&on_time, &corrections, from..to, health)
+    }
+
+    /// The state to put into a checkpoint.
+    pub fn state(&mut self) -> &State {
+        self.settle();
+        &self.state
+    }
+
+    /// The books since the epoch began.
+    pub fn counters(&mut self) -> &Counters {
+        self.settle();
+        &self.state.counters
+    }
+
+    /// Windows that ended before the first arrival count as closed: their lines are corrections.
+    fn begin(&mut self, first: Timestamp) {
+        let over = first.plus_millis(-self.settings.allowed_lateness_ms);
+        self.state.closed_to = self.state.window.start_of(over);
+        self.state.complete_to = first;
+    }
+
+    fn settle(&mut self) {
+        if self.gathered.counters != Counters::default() {
+            let gathered = std::mem::take(&mut self.gathered);
+            self.absorb(gathered);
+        }
+    }
+
+    fn corrections_are_due(&self) -> bool {
+        let waited =
+            |since| self.state.complete_to.millis_since(since) >= self.settings.correction_interval_ms;
+        self.state.late_since.is_some_and(waited)
+    }
+
+    fn take_late(&mut self) -> Vec<(Timestamp, Tally)> {
+        self.state.late_since = None;
+        self.state.late.take_all()
+    }
+
+    /// What must go before its time so that the bound on counters holds.
+    fn take_early(&mut self) -> Vec<(Timestamp, Tally)> {
+        let mut early = Vec::new();
+        if self.state.open.counters() + self.state.late.counters() > MAX_COUNTERS {
+            early = self.take_late();
+        }
+        if self.state.open.counters() > MAX_COUNTERS {
+            early.append(&mut self.state.open.take_all());
+        }
+        self.state.counters.windows_closed_early += early.len() as u64;
+        early
+    }
+
+    fn publish(
+        &mut self,
+        on_time: &[(Timestamp, Tally)],
+        corrections: &[(Timestamp, Tally)],
+        closed: Range<Timestamp>,
+        health: Vec<Health>,
+    ) -> Vec<Output> {
+        let number = self.state.cut + 1;
+        let State {
+            applications, window, ..
+        } = &self.state;
+        let Settings {
+            origin, top_hosts, ..
+        } = &self.settings;
+        let rows = Vec::new();
+        let mut publication = Publication {
+            origin,
+            number,
+            window: *window,
+            applications,
+            top_hosts: *top_hosts,
+            rows,
+        };
+        for (start, tally) in on_time {
+            publication.window(*start, tally, 0);
+        }
+        if self.settings.zero_rows {
+            let first = on_time.first().map_or(closed.end, |&(start, _)| start);
+            let first = if closed.start == Timestamp::MIN {
+                first
+            } else {
+                closed.start
+            };
+            for start in gap(first..closed.end, *window) {
+                let tally = on_time.binary_search_by_key(&start, |&(start, _)| start).ok();
+                let tally = tally.and_then(|index| on_time.get(index)).map(|(_, tally)| tally);
+                publication.zeros(start, tally, self.counter.reference().applications());
+            }
+        }
+        for (start, tally) in corrections {
+            publication.window(*start, tally, number);
+        }
+        for health in health {
+            publication.health(health);
+        }
+        let rows = publication.rows;
+        let sum =
+            |windows: &[(Timestamp, Tally)]| windows.iter().map(|(_, tally)| tally.requests()).sum::<u64>();
+        self.state.published += sum(on_time) + sum(corrections);
+        self.state.cut += u64::from(!rows.is_empty());
+        rows
+    }
+
+    fn health(&mut self, closed: Range<Timestamp>) -> Vec<Health> {
+        match self.settings.mode {
+            Mode::Replay => Vec::new(),
+            Mode::Live => {
+                let share = self.settings.share;
+                gap(closed, self.state.window)
+                    .map(|start| self.health_row(start, share))
+                    .collect()
+            }
+        }
+    }
+
+    /// The books of a shard at its end, without a share, for it did not hold out to the end of the window.
+    fn last_words(&mut self) -> Vec<Health> {
+        if self.state.counters == self.state.reported {
+            return Vec::new();
+        }
+        let start = self.state.window.start_of(self.state.complete_to);
+        vec![self.health_row(start, 0)]
+    }
+
+    fn health_row(&mut self, window_start: Timestamp, share: u64) -> Health {
+        let window_end = self.state.window.end_of(window_start);
+        let counters = self.state.counters.since(&self.state.reported);
+        self.state.reported = self.state.counters.clone();
+        let on_time = i64::try_from(self.state.lag_ms).is_ok_and(|lag| lag < self.state.window.as_millis());
+        Health {
+            row_id: String::new(),
+            window_start,
+            window_end,
+            shard: self.settings.origin.shard.clone(),
+            share,
+            on_time,
+            counters,
+            lag_ms: std::mem::take(&mut self.state.lag_ms),
+            silent_producers: self.state.producers.silent(window_end),
+        }
+    }
+}
+
+/// The starts of the windows in `closed`, of a long gap only the last.
+fn gap(closed: Range<Timestamp>, window: WindowSize) -> impl Iterator<Item = Timestamp> {
+    let size = window.as_millis();
+    let bound = GAP_MS.min(GAP_WINDOWS * size);
+    let first = closed.start.max(closed.end.plus_millis(-bound));
+    let count = closed.end.millis_since(first).max(0) / size;
+    (0..count).map(move |index| first.plus_millis(index * size))
+}

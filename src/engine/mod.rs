@@ -4,13 +4,27 @@
 //! number; `tests/it/tidy.rs` holds it to that. Time is an argument, and the engine calls nobody.
 
 pub mod alarm;
+pub mod applications;
+pub mod count;
 pub mod counters;
+pub mod cut;
 #[expect(clippy::module_inception, reason = "the engine is what the core is for")]
 pub mod engine;
 pub mod format;
+mod host_cache;
+pub mod metric;
+pub mod parcel;
+pub mod producers;
 pub mod provenance;
+mod publish;
 pub mod reason;
 pub mod record;
 pub mod reference;
 pub mod row;
+pub mod samples;
+pub mod seen;
+pub mod settings;
+pub mod state;
+pub mod tally;
 pub mod time;
+pub mod top_hosts;

@@ -60,8 +60,10 @@ pub struct Health {
     pub window_end: Timestamp,
     /// The shard.
     pub shard: String,
-    /// The shard's share of the hash space in billionths; only where the window closed on time.
-    pub heartbeat: u64,
+    /// The shard's share of the hash space, in billionths.
+    pub share: u64,
+    /// Whether the window closed within one window's length of real time.
+    pub on_time: bool,
     /// What this shard read in the arrival window, as differences to the previous health row.
     pub counters: Counters,
     /// Largest distance between an arrival and the moment it was read, in milliseconds.

@@ -1,0 +1,211 @@
+//! Lines in, one block of counts out: the hot path. Knows no stream, no window's end and no earlier block.
+
+use std::sync::Arc;
+
+use crate::engine::{
+    counters::Counters,
+    format::{Event, LogFormat, StampCache},
+    host_cache::HostCache,
+    reason::{Malformed, Reason},
+    record::MAX_LINE,
+    reference::{Reference, Resolution},
+    samples::Samples,
+    tally::{Key, UNOWNED, Windows},
+    time::{Timestamp, WindowSize},
+};
+
+/// Which time decides the window of a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TimeSource {
+    /// The request time in the line.
+    #[default]
+    Event,
+    /// When the stream took the line, as the retired engine did.
+    Arrival,
+}
+
+/// What lines are and how they are grouped.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// How a line is read.
+    pub format: LogFormat,
+    /// How long a window is.
+    pub window: WindowSize,
+    /// Which time decides the window.
+    pub time: TimeSource,
+}
+
+/// What some lines came to: additive, in any grouping.
+#[derive(Clone, Debug, Default)]
+pub struct Block {
+    /// Requests by window, owner (an index of the reference data in force) and response.
+    pub windows: Windows,
+    /// The books; they balance.
+    pub counters: Counters,
+    /// Some malformed lines.
+    pub samples: Samples,
+}
+
+/// Counts lines; keeps nothing but caches, so that one a thread is right.
+#[derive(Debug)]
+pub struct Counter {
+    plan: Arc<Plan>,
+    reference: Arc<Reference>,
+    stamps: StampCache,
+    hosts: HostCache,
+}
+
+impl Counter {
+    /// A counter with cold caches.
+    #[must_use]
+    pub fn new(plan: Arc<Plan>, reference: Arc<Reference>) -> Self {
+        Self {
+            plan,
+            reference,
+            stamps: StampCache,
+            hosts: HostCache::default(),
+        }
+    }
+
+    /// Joins with other reference data from now on.
+    pub fn set_reference(&mut self, reference: Arc<Reference>) {
+        self.reference = reference;
+        self.hosts = HostCache::default();
+    }
+
+    /// The reference data in force.
+    #[must_use]
+    pub fn reference(&self) -> &Arc<Reference> {
+        &self.reference
+    }
+
+    /// How lines are read and grouped.
+    #[must_use]
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// Counts every line of `lines`; the last may lack its newline. `arrival` stands in where the plan says so.
+    pub fn count(&mut self, lines: &[u8], arrival: Timestamp, block: &mut Block) {
+        let mut rest = lines;
+        while !rest.is_empty() {
+            let (line, after) = split_line(rest);
+            rest = after;
+            self.count_line(line, arrival, block);
+        }
+        block.counters.read_bytes += lines.len() as u64;
+    }
+
+    #[inline]
+    fn count_line(&mut self, line: &[u8], arrival: Timestamp, block: &mut Block) {
+        block.counters.read += 1;
+        if line.len() > MAX_LINE {
+            return refuse(
+                line,
+                Malformed {
+                    reason: Reason::TooLong,
+                    column: MAX_LINE + 1,
+                },
+                block,
+            );
+        }
+        match self.plan.format.parse(line, &mut self.stamps) {
+            Ok(event) => {
+                let time = match self.plan.time {
+                    TimeSource::Event => event.time.unwrap_or(arrival),
+                    TimeSource::Arrival => arrival,
+                };
+                self.count_event(&event, time, block);
+            }
+            Err(malformed) => refuse(line, malformed, block),
+        }
+    }
+
+    #[inline]
+    fn count_event(&mut self, event: &Event<'_>, time: Timestamp, block: &mut Block) {
+        let reference = &self.reference;
+        let owner = match self.hosts.resolve(event.client, |host| reference.resolve(host)) {
+            Resolution::Owned(owner) => owner,
+            Resolution::Unowned => UNOWNED,
+            timed @ Resolution::ByTime(_) => reference.owner_at(timed, time).unwrap_or(UNOWNED),
+        };
+        let tally = block.windows.at(time, self.plan.window);
+        tally.add(
+            Key {
+                owner,
+                response: event.response.unwrap_or(0),
+            },
+            event.bytes,
+        );
+        if owner == UNOWNED {
+            tally.hosts.add(event.client);
+        }
+        block.counters.counted += 1;
+    }
+}
+
+/// Counts one line that a producer cut because it is longer than [`MAX_LINE`].
+pub fn refuse_overlong(line: &[u8], block: &mut Block) {
+    block.counters.read += 1;
+    block.counters.read_bytes += line.len() as u64;
+    refuse(
+        line,
+        Malformed {
+            reason: Reason::TooLong,
+            column: MAX_LINE + 1,
+        },
+        block,
+    );
+}
+
+#[cold]
+fn refuse(line: &[u8], malformed: Malformed, block: &mut Block) {
+    block.counters.add_malformed(malformed.reason, 1);
+    block.samples.add(line, malformed);
+}
+
+/// The first line without its newline, and what follows the newline.
+#[inline]
+#[must_use]
+pub fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
+    match memchr::memchr(b'\n', bytes) {
+        Some(end) => {
+            let (line, after) = bytes.split_at(end);
+            (line, after.get(1..).unwrap_or_default())
+        }
+        None => (bytes, &[]),
+    }
+}
+
+/// How many lines `bytes` holds; the last may lack its newline.
+#[must_use]
+pub fn line_count(bytes: &[u8]) -> u64 {
+    let newlines = memchr::memchr_iter(b'\n', bytes).count() as u64;
+    newlines + u64::from(!bytes.is_empty() && !bytes.ends_with(b"\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_split_and_counted_alike() {
+        for (bytes, lines) in [
+            (&b""[..], 0),
+            (b"\n", 1),
+            (b"a", 1),
+            (b"a\n", 1),
+            (b"a\nb", 2),
+            (b"\n\n", 2),
+            (b"a\r\nb\n", 2),
+        ] {
+            assert_eq!(line_count(bytes), lines, "{bytes:?}");
+            let (mut rest, mut split) = (bytes, 0);
+            while !rest.is_empty() {
+                rest = split_line(rest).1;
+                split += 1;
+            }
+            assert_eq!(split, lines, "{bytes:?}");
+        }
+    }
+}

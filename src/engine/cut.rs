@@ -1,0 +1,92 @@
+//! What `analyze` stores of one shard: a consistent cut, encoded with a format version. Stores nothing itself.
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{parcel::Parcel, state::State};
+
+/// The version of the encoding: its first byte.
+pub const FORMAT: u8 = 1;
+
+/// State and outbox of one shard as of one position.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Cut {
+    /// Part of the row ids; renewed by every start that is not `LAST_STOPPED_POINT`.
+    pub epoch: u64,
+    /// The engine.
+    pub state: State,
+    /// Rows published by this cut: sent after it is saved, cleared by the next.
+    pub outbox: Vec<Parcel>,
+}
+
+/// Bytes that are no cut.
+#[derive(Debug, thiserror::Error)]
+pub enum CutError {
+    /// Written by another version.
+    #[error("the checkpoint has format {found}, this logtally knows {FORMAT}: use the version that wrote it")]
+    Version {
+        /// The version found.
+        found: u8,
+    },
+    /// Not decodable.
+    #[error("the checkpoint is damaged: start with --from TRIM_HORIZON --recount, or restore the state")]
+    Damaged(#[source] postcard::Error),
+}
+
+/// Borrows what [`Cut`] owns, so that saving copies no state.
+#[derive(Debug, Serialize)]
+pub struct CutRef<'a> {
+    /// As in [`Cut`].
+    pub epoch: u64,
+    /// As in [`Cut`].
+    pub state: &'a State,
+    /// As in [`Cut`].
+    pub outbox: &'a [Parcel],
+}
+
+impl CutRef<'_> {
+    /// Encodes it.
+    ///
+    /// # Errors
+    /// What `postcard` refuses; it refuses nothing that a cut holds.
+    pub fn encode(&self) -> Result<Vec<u8>, CutError> {
+        postcard::to_extend(self, vec![FORMAT]).map_err(CutError::Damaged)
+    }
+}
+
+impl Cut {
+    /// Decodes what [`CutRef::encode`] wrote.
+    ///
+    /// # Errors
+    /// If another version wrote the bytes, or they are damaged.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CutError> {
+        match bytes.split_first() {
+            Some((&FORMAT, rest)) => postcard::from_bytes(rest).map_err(CutError::Damaged),
+            Some((&found, _)) => Err(CutError::Version { found }),
+            None => Err(CutError::Damaged(postcard::Error::DeserializeUnexpectedEnd)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::time::WindowSize;
+
+    #[test]
+    fn what_cannot_be_read_says_why() {
+        let state = State::new(WindowSize::FIVE_MINUTES);
+        let mut bytes = CutRef {
+            epoch: 3,
+            state: &state,
+            outbox: &[],
+        }
+        .encode()
+        .unwrap();
+        assert_eq!(Cut::decode(&bytes).unwrap().epoch, 3);
+        let damaged = Cut::decode(&bytes[..bytes.len() / 2]).unwrap_err().to_string();
+        insta::assert_snapshot!(damaged, @"the checkpoint is damaged: start with --from TRIM_HORIZON --recount, or restore the state");
+        bytes[0] = 9;
+        let newer = Cut::decode(&bytes).unwrap_err().to_string();
+        insta::assert_snapshot!(newer, @"the checkpoint has format 9, this logtally knows 1: use the version that wrote it");
+    }
+}

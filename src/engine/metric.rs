@@ -1,0 +1,114 @@
+//! Metrics: which series a row adds to, and by how much. Publishes nothing.
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{
+    row::{Health, Output, Row},
+    time::Timestamp,
+};
+
+/// Requests of one application, `{ApplicationName}`.
+pub const REQUEST_COUNT: &str = "RequestCount";
+/// Requests of one application by class of response, `{ApplicationName, StatusClass}`.
+pub const RESPONSE_COUNT: &str = "ResponseCount";
+/// Lines that could not be parsed, stamped with the arrival window.
+pub const MALFORMED_LINES: &str = "MalformedLines";
+/// Lines counted after their window was published.
+pub const LATE_LINES: &str = "LateLines";
+/// Lines that a producer sent twice and that were counted once.
+pub const DUPLICATE_LINES: &str = "DuplicateLines";
+/// Largest distance between arrival and reading, in seconds.
+pub const LAG_SECONDS: &str = "LagSeconds";
+/// The share of the hash space whose window closed on time: a sum under 0.999 is a broken pipeline.
+pub const HEARTBEAT: &str = "Heartbeat";
+/// Producers that neither said they are alive nor goodbye.
+pub const SILENT_PRODUCERS: &str = "SilentProducers";
+
+/// A metric: its name and its dimensions.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Series {
+    /// [`REQUEST_COUNT`] and its like.
+    pub name: String,
+    /// Name and value, in the order of the design.
+    pub dimensions: Vec<(String, String)>,
+}
+
+/// One value of one series. Values of the same series and timestamp add up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Datum {
+    /// The series.
+    pub series: Series,
+    /// Start of the window, as a rule.
+    pub timestamp: Timestamp,
+    /// Added to the sum.
+    pub value: f64,
+}
+
+/// What one line of the output stream adds to the metrics.
+#[must_use]
+pub fn datums(output: &Output) -> Vec<Datum> {
+    match output {
+        Output::Row(row) => of_row(row),
+        Output::Health(tagged) => of_health(&tagged.row).into(),
+    }
+}
+
+/// `2xx`, or `none` where the log has `-`.
+#[must_use]
+pub fn status_class(response: Option<u16>) -> String {
+    response.map_or_else(|| "none".to_owned(), |status| format!("{}xx", status / 100))
+}
+
+fn of_row(row: &Row) -> Vec<Datum> {
+    let application = ("ApplicationName".to_owned(), row.application_name.clone());
+    let class = ("StatusClass".to_owned(), status_class(row.response));
+    let value = float(row.response_count);
+    let mut datums = vec![datum(
+        REQUEST_COUNT,
+        vec![application.clone()],
+        row.window_start,
+        value,
+    )];
+    if row.response_count > 0 {
+        datums.push(datum(
+            RESPONSE_COUNT,
+            vec![application, class],
+            row.window_start,
+            value,
+        ));
+    }
+    datums
+}
+
+fn of_health(health: &Health) -> [Datum; 6] {
+    let counters = &health.counters;
+    let heartbeat = if health.on_time { health.share } else { 0 };
+    [
+        (MALFORMED_LINES, float(counters.malformed_lines())),
+        (LATE_LINES, float(counters.late)),
+        (DUPLICATE_LINES, float(counters.duplicate)),
+        (LAG_SECONDS, float(health.lag_ms) / 1_000.0),
+        (HEARTBEAT, float(heartbeat) / 1e9),
+        (SILENT_PRODUCERS, float(health.silent_producers)),
+    ]
+    .map(|(name, value)| datum(name, Vec::new(), health.window_start, value))
+}
+
+fn datum(name: &str, dimensions: Vec<(String, String)>, timestamp: Timestamp, value: f64) -> Datum {
+    Datum {
+        series: Series {
+            name: name.to_owned(),
+            dimensions,
+        },
+        timestamp,
+        value,
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "metrics are floating point; exact up to 2^53 requests a window"
+)]
+fn float(count: u64) -> f64 {
+    count as f64
+}

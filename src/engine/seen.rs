@@ -1,0 +1,236 @@
+//! Which bytes of which files a shard has taken: recognises what a producer sends twice. Holds only what is in flight.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{
+    provenance::{Provenance, SourceId},
+    time::Timestamp,
+};
+
+/// How many files a shard remembers; past it the one heard of longest ago is forgotten and counted.
+pub const MAX_SOURCES: usize = 10_000;
+/// How many byte ranges of one file are kept apart; past it the lowest two are joined. A producer keeps a bounded
+/// number of records in flight, so only a hostile one gets there, and it can harm only its own file's count.
+pub const MAX_RANGES: usize = 4_096;
+
+/// What was taken of every file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    sources: BTreeMap<SourceId, Ranges>,
+}
+
+/// What was taken of one file: everything below `acked`, and the ranges above it, ascending and disjoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Ranges {
+    acked: u64,
+    above: Vec<(u64, u64)>,
+    heard: Timestamp,
+}
+
+impl Seen {
+    /// Whether any byte of the record may have been taken before.
+    #[must_use]
+    pub fn overlaps(&self, record: &Provenance) -> bool {
+        self.sources
+            .get(&record.source)
+            .is_some_and(|ranges| ranges.overlaps(record.start, record.end))
+    }
+
+    /// Whether the byte at `offset` was taken before. A line was, if its first byte was.
+    #[must_use]
+    pub fn holds(&self, source: SourceId, offset: u64) -> bool {
+        self.sources
+            .get(&source)
+            .is_some_and(|ranges| ranges.overlaps(offset, offset + 1))
+    }
+
+    /// Takes the record; returns how many other sources were forgotten to make room.
+    pub fn take(&mut self, record: &Provenance, arrival: Timestamp) -> u64 {
+        let ranges = self.sources.entry(record.source).or_default();
+        ranges.heard = ranges.heard.max(arrival);
+        ranges.insert(record.start, record.end);
+        ranges.acknowledge(record.acked);
+        self.forget()
+    }
+
+    /// Everything that either knows: what a child shard inherits from its parents.
+    pub fn absorb(&mut self, other: Self) {
+        for (source, theirs) in other.sources {
+            let ours = self.sources.entry(source).or_default();
+            ours.heard = ours.heard.max(theirs.heard);
+            for (start, end) in theirs.above {
+                ours.insert(start, end);
+            }
+            ours.acknowledge(theirs.acked);
+        }
+        self.forget();
+    }
+
+    /// How many files are remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// Whether nothing was taken yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sources.is_empty()
+    }
+
+    fn forget(&mut self) -> u64 {
+        let mut forgotten = 0;
+        while self.sources.len() > MAX_SOURCES {
+            let oldest = self
+                .sources
+                .iter()
+                .min_by_key(|(_, ranges)| ranges.heard)
+                .map(|(&source, _)| source);
+            if let Some(source) = oldest {
+                self.sources.remove(&source);
+            }
+            forgotten += 1;
+        }
+        forgotten
+    }
+}
+
+impl Ranges {
+    fn overlaps(&self, start: u64, end: u64) -> bool {
+        if start < self.acked {
+            return true;
+        }
+        let behind = self.above.partition_point(|&(_, above_end)| above_end <= start);
+        self.above
+            .get(behind)
+            .is_some_and(|&(above_start, _)| above_start < end)
+    }
+
+    fn insert(&mut self, mut start: u64, mut end: u64) {
+        if start >= end {
+            return;
+        }
+        let first = self.above.partition_point(|&(_, above_end)| above_end < start);
+        let past = self.above.partition_point(|&(above_start, _)| above_start <= end);
+        if let Some(&(touched, _)) = self.above.get(first).filter(|_| first < past) {
+            start = start.min(touched);
+        }
+        if let Some(&(_, touched)) = past
+            .checked_sub(1)
+            .and_then(|last| self.above.get(last))
+            .filter(|_| first < past)
+        {
+            end = end.max(touched);
+        }
+        self.above.splice(first..past, [(start, end)]);
+        if self.above.len() > MAX_RANGES {
+            let (lowest, _) = self.above.remove(0);
+            if let Some(next) = self.above.first_mut() {
+                next.0 = lowest;
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, acked: u64) {
+        self.acked = self.acked.max(acked);
+        let acked = self.acked;
+        self.above.retain_mut(|(start, end)| {
+            *start = (*start).max(acked);
+            *start < *end
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::engine::provenance::Node;
+
+    const SOURCE: SourceId = SourceId {
+        node: Node(1),
+        generation: 1,
+    };
+
+    fn record(start: u64, end: u64, acked: u64) -> Provenance {
+        Provenance {
+            source: SOURCE,
+            start,
+            end,
+            acked,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_holds_exactly_what_was_taken(
+            takes in prop::collection::vec((0_u64..60, 0_u64..12, 0_u64..40), 0..40),
+            split in 0_usize..40,
+        ) {
+            let (mut seen, mut other, mut model, mut acked) =
+                (Seen::default(), Seen::default(), BTreeSet::new(), 0);
+            for (index, (start, length, ack)) in takes.into_iter().enumerate() {
+                let part = if index < split { &mut seen } else { &mut other };
+                part.take(&record(start, start + length, ack), Timestamp::MIN);
+                model.extend(start..start + length);
+                acked = acked.max(ack);
+            }
+            seen.absorb(other);
+            for offset in 0..80 {
+                let expected = offset < acked || model.contains(&offset);
+                prop_assert_eq!(seen.holds(SOURCE, offset), expected, "{} in {:?}", offset, seen);
+            }
+        }
+    }
+
+    #[test]
+    fn an_acknowledged_file_costs_one_entry() {
+        let mut seen = Seen::default();
+        for n in 0..100_000 {
+            seen.take(&record(n * 10, n * 10 + 10, n * 10), Timestamp::MIN);
+        }
+        assert_eq!(seen.sources[&SOURCE].above, [(999_990, 1_000_000)]);
+        assert!(seen.overlaps(&record(0, 10, 0)) && !seen.overlaps(&record(1_000_000, 1_000_001, 0)));
+    }
+
+    #[test]
+    fn past_the_bounds_the_oldest_goes_and_is_counted() {
+        let mut seen = Seen::default();
+        let mut forgotten = 0;
+        for generation in 0..=MAX_SOURCES as u64 {
+            let source = SourceId {
+                node: Node(1),
+                generation,
+            };
+            let heard = Timestamp::from_millis(i64::try_from(generation).unwrap());
+            forgotten += seen.take(
+                &Provenance {
+                    source,
+                    start: 0,
+                    end: 1,
+                    acked: 0,
+                },
+                heard,
+            );
+        }
+        assert_eq!((forgotten, seen.len()), (1, MAX_SOURCES));
+        assert!(!seen.holds(
+            SourceId {
+                node: Node(1),
+                generation: 0
+            },
+            0
+        ));
+
+        let mut scattered = Seen::default();
+        for n in 0..2 * MAX_RANGES as u64 {
+            scattered.take(&record(n * 2, n * 2 + 1, 0), Timestamp::MIN);
+        }
+        assert_eq!(scattered.sources[&SOURCE].above.len(), MAX_RANGES);
+    }
+}

@@ -1,0 +1,85 @@
+//! What a checkpoint holds of an engine: open windows, provenance and books. Holds no settings and no cache.
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{
+    applications::Applications,
+    counters::Counters,
+    producers::Producers,
+    samples::Samples,
+    seen::Seen,
+    tally::Windows,
+    time::{Timestamp, WindowSize},
+};
+
+/// The state of one shard's engine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct State {
+    /// The size of the windows below.
+    pub window: WindowSize,
+    /// The number of the last cut that published rows; 0 before the first.
+    pub cut: u64,
+    /// How far the reader said that the shard is complete.
+    pub complete_to: Timestamp,
+    /// Every window that starts before this is closed.
+    pub closed_to: Timestamp,
+    /// Windows still to be published on time.
+    pub open: Windows,
+    /// Corrections being gathered.
+    pub late: Windows,
+    /// Since when the oldest correction waits.
+    pub late_since: Option<Timestamp>,
+    /// The owners that the windows name.
+    pub applications: Applications,
+    /// What producers sent already.
+    pub seen: Seen,
+    /// Which producers are alive.
+    pub producers: Producers,
+    /// The books since the epoch began.
+    pub counters: Counters,
+    /// The books when the last health row was published.
+    pub reported: Counters,
+    /// Requests published in rows since the epoch began.
+    pub published: u64,
+    /// Malformed lines to show.
+    pub samples: Samples,
+    /// Largest lag since the last health row, in milliseconds.
+    pub lag_ms: u64,
+}
+
+impl State {
+    /// Nothing seen yet.
+    #[must_use]
+    pub fn new(window: WindowSize) -> Self {
+        Self {
+            window,
+            cut: 0,
+            complete_to: Timestamp::MIN,
+            closed_to: Timestamp::MIN,
+            open: Windows::default(),
+            late: Windows::default(),
+            late_since: None,
+            applications: Applications::default(),
+            seen: Seen::default(),
+            producers: Producers::default(),
+            counters: Counters::default(),
+            reported: Counters::default(),
+            published: 0,
+            samples: Samples::default(),
+            lag_ms: 0,
+        }
+    }
+
+    /// What a shard inherits of a parent that was read to its end: the provenance, and nothing else.
+    pub fn inherit(&mut self, parent: &Self) {
+        self.seen.absorb(parent.seen.clone());
+        self.producers.absorb(parent.producers.clone());
+    }
+
+    /// Whether the books balance: every line in one counter, every counted line published or in a window.
+    #[must_use]
+    pub fn balances(&self) -> bool {
+        let held = self.open.requests() + self.late.requests();
+        self.counters.balance() && self.counters.counted == self.published + held
+    }
+}
