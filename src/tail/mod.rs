@@ -1,1 +1,3 @@
 //! Log files as they grow: discovery, identity, rotation, compressed siblings, resume. Sends nothing.
+
+pub mod open;
