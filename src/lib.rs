@@ -18,6 +18,7 @@ pub mod reference;
 pub mod render;
 pub mod replay;
 pub mod report;
+pub mod stop;
 pub mod tail;
 pub mod telemetry;
 pub mod webhook;

@@ -4,6 +4,7 @@
 //! each. An append is acknowledged only when it would survive a power cut.
 
 pub mod embedded;
+pub mod retry;
 
 use std::{fmt, future::Future};
 
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use crate::engine::metric::{Datum, Series};
-use crate::engine::{row::Row, time::Timestamp};
+use crate::engine::{provenance::Node, row::Row, time::Timestamp};
 
 /// What went wrong, named by what the caller can do about it.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +38,13 @@ pub enum BackendError {
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+}
+
+impl BackendError {
+    /// A failure with its cause; `what` names the thing and the remedy.
+    pub fn failed(what: impl Into<String>, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Failed { what: what.into(), source: Some(Box::new(cause)) }
+    }
 }
 
 /// Short for results of the ports.
@@ -78,6 +86,15 @@ pub struct Shard {
     pub parents: Vec<ShardId>,
     /// No longer takes records.
     pub closed: bool,
+}
+
+impl Shard {
+    /// Its share of the hash key space, in billionths.
+    #[must_use]
+    pub fn share(&self) -> u64 {
+        let part = (self.last_hash - self.first_hash) / (u128::MAX / 1_000_000_000);
+        u64::try_from(part).unwrap_or(1_000_000_000)
+    }
 }
 
 /// Where to start reading a shard.
@@ -129,6 +146,32 @@ pub struct Batch {
     pub behind_ms: u64,
     /// The shard is closed and this was its end.
     pub end_of_shard: bool,
+}
+
+/// An amount of a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// Records.
+    pub records: u64,
+    /// Lines, as far as the stream knows.
+    pub lines: u64,
+    /// Bytes of lines, as far as the stream knows.
+    pub bytes: u64,
+}
+
+/// What a shard holds behind a position.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Still kept.
+    pub kept: Amount,
+    /// When the oldest record still kept arrived.
+    pub oldest: Option<Timestamp>,
+    /// The position of the newest record; absent if the shard never held one.
+    pub newest: Option<SequenceNumber>,
+    /// Past retention: gone for good.
+    pub expired: Amount,
+    /// When the last record that is gone arrived.
+    pub expired_to: Option<Timestamp>,
 }
 
 /// The state of one shard of one stage: opaque here, a consistent cut to the stage that wrote it.
@@ -242,6 +285,14 @@ pub trait Backend: Clone + Send + Sync + 'static {
         start: StartAt,
     ) -> impl Future<Output = Result<Self::Reader>> + Send;
 
+    /// What a shard holds behind `after` (`None`: everything it ever took).
+    fn backlog(
+        &self,
+        stream: Stream,
+        shard: &ShardId,
+        after: Option<&SequenceNumber>,
+    ) -> impl Future<Output = Result<Backlog>> + Send;
+
     /// Takes the lock of `stage` and opens its state; [`BackendError::Closed`] if another process holds it. The
     /// lock lives as long as what is returned, and ends with the process whatever happens to it.
     fn checkpoints(&self, stage: Stage) -> impl Future<Output = Result<Self::Checkpoints>> + Send;
@@ -288,6 +339,9 @@ pub trait StreamWriter: Send + 'static {
     /// Appends everything, durably, or fails; after a failure any part may have been appended. Waits while the
     /// stream is full (back-pressure), and says so in the log.
     fn append(&mut self, append: Append) -> impl Future<Output = Result<()>> + Send;
+
+    /// The random id of this producer.
+    fn node(&self) -> Node;
 
     /// Every stored source of this node.
     fn sources(&mut self) -> impl Future<Output = Result<Vec<SourceState>>> + Send;

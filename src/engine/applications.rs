@@ -38,9 +38,7 @@ impl Applications {
             return UNOWNED;
         };
         let known = self.owners.iter().position(|known| known == name);
-        known
-            .and_then(|index| u32::try_from(index).ok())
-            .unwrap_or_else(|| self.push(name.clone()))
+        known.and_then(|index| u32::try_from(index).ok()).unwrap_or_else(|| self.push(name.clone()))
     }
 
     fn push(&mut self, name: (String, String)) -> u32 {

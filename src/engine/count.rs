@@ -59,12 +59,7 @@ impl Counter {
     /// A counter with cold caches.
     #[must_use]
     pub fn new(plan: Arc<Plan>, reference: Arc<Reference>) -> Self {
-        Self {
-            plan,
-            reference,
-            stamps: StampCache,
-            hosts: HostCache::default(),
-        }
+        Self { plan, reference, stamps: StampCache, hosts: HostCache::default() }
     }
 
     /// Joins with other reference data from now on.
@@ -100,14 +95,7 @@ impl Counter {
     fn count_line(&mut self, line: &[u8], arrival: Timestamp, block: &mut Block) {
         block.counters.read += 1;
         if line.len() > MAX_LINE {
-            return refuse(
-                line,
-                Malformed {
-                    reason: Reason::TooLong,
-                    column: MAX_LINE + 1,
-                },
-                block,
-            );
+            return refuse(line, Malformed { reason: Reason::TooLong, column: MAX_LINE + 1 }, block);
         }
         match self.plan.format.parse(line, &mut self.stamps) {
             Ok(event) => {
@@ -130,13 +118,7 @@ impl Counter {
             timed @ Resolution::ByTime(_) => reference.owner_at(timed, time).unwrap_or(UNOWNED),
         };
         let tally = block.windows.at(time, self.plan.window);
-        tally.add(
-            Key {
-                owner,
-                response: event.response.unwrap_or(0),
-            },
-            event.bytes,
-        );
+        tally.add(Key { owner, response: event.response.unwrap_or(0) }, event.bytes);
         if owner == UNOWNED {
             tally.hosts.add(event.client);
         }
@@ -148,14 +130,7 @@ impl Counter {
 pub fn refuse_overlong(line: &[u8], block: &mut Block) {
     block.counters.read += 1;
     block.counters.read_bytes += line.len() as u64;
-    refuse(
-        line,
-        Malformed {
-            reason: Reason::TooLong,
-            column: MAX_LINE + 1,
-        },
-        block,
-    );
+    refuse(line, Malformed { reason: Reason::TooLong, column: MAX_LINE + 1 }, block);
 }
 
 #[cold]
@@ -190,15 +165,9 @@ mod tests {
 
     #[test]
     fn lines_are_split_and_counted_alike() {
-        for (bytes, lines) in [
-            (&b""[..], 0),
-            (b"\n", 1),
-            (b"a", 1),
-            (b"a\n", 1),
-            (b"a\nb", 2),
-            (b"\n\n", 2),
-            (b"a\r\nb\n", 2),
-        ] {
+        for (bytes, lines) in
+            [(&b""[..], 0), (b"\n", 1), (b"a", 1), (b"a\n", 1), (b"a\nb", 2), (b"\n\n", 2), (b"a\r\nb\n", 2)]
+        {
             assert_eq!(line_count(bytes), lines, "{bytes:?}");
             let (mut rest, mut split) = (bytes, 0);
             while !rest.is_empty() {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::reason::Reason;
 
-/// Lines and bytes read and what became of them; `read == counted + malformed + duplicate + skipped` (lines).
+/// Lines and bytes read and what became of them; `read == counted + malformed + duplicate + skipped + expired` (lines).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Counters {
@@ -24,6 +24,8 @@ pub struct Counters {
     pub duplicate: u64,
     /// Lines that a start mode passed over.
     pub skipped: u64,
+    /// Lines that were gone before they were read, as far as the stream knows.
+    pub expired: u64,
     /// Records without provenance: counted, but a repetition could not be recognised.
     pub records_without_provenance: u64,
     /// Tallies published before their time because the bound on open windows was reached.
@@ -42,7 +44,7 @@ impl Counters {
     /// Whether every line read landed in exactly one counter.
     #[must_use]
     pub fn balance(&self) -> bool {
-        self.read == self.counted + self.malformed_lines() + self.duplicate + self.skipped
+        self.read == self.counted + self.malformed_lines() + self.duplicate + self.skipped + self.expired
     }
 
     /// What was added since `earlier`, an older state of the same books.
@@ -60,6 +62,7 @@ impl Counters {
             malformed: malformed.collect(),
             duplicate: self.duplicate - earlier.duplicate,
             skipped: self.skipped - earlier.skipped,
+            expired: self.expired - earlier.expired,
             records_without_provenance: self.records_without_provenance - earlier.records_without_provenance,
             windows_closed_early: self.windows_closed_early - earlier.windows_closed_early,
             sources_forgotten: self.sources_forgotten - earlier.sources_forgotten,
@@ -84,6 +87,7 @@ impl AddAssign<&Self> for Counters {
             malformed,
             duplicate,
             skipped,
+            expired,
             records_without_provenance,
             windows_closed_early,
             sources_forgotten,
@@ -97,6 +101,7 @@ impl AddAssign<&Self> for Counters {
         }
         self.duplicate += duplicate;
         self.skipped += skipped;
+        self.expired += expired;
         self.records_without_provenance += records_without_provenance;
         self.windows_closed_early += windows_closed_early;
         self.sources_forgotten += sources_forgotten;

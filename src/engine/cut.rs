@@ -12,6 +12,8 @@ pub const FORMAT: u8 = 1;
 pub struct Cut {
     /// Part of the row ids; renewed by every start that is not `LAST_STOPPED_POINT`.
     pub epoch: u64,
+    /// The shard was read to its end.
+    pub ended: bool,
     /// The engine.
     pub state: State,
     /// Rows published by this cut: sent after it is saved, cleared by the next.
@@ -37,6 +39,8 @@ pub enum CutError {
 pub struct CutRef<'a> {
     /// As in [`Cut`].
     pub epoch: u64,
+    /// As in [`Cut`].
+    pub ended: bool,
     /// As in [`Cut`].
     pub state: &'a State,
     /// As in [`Cut`].
@@ -75,13 +79,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_says_why() {
         let state = State::new(WindowSize::FIVE_MINUTES);
-        let mut bytes = CutRef {
-            epoch: 3,
-            state: &state,
-            outbox: &[],
-        }
-        .encode()
-        .unwrap();
+        let mut bytes = CutRef { epoch: 3, ended: false, state: &state, outbox: &[] }.encode().unwrap();
         assert_eq!(Cut::decode(&bytes).unwrap().epoch, 3);
         let damaged = Cut::decode(&bytes[..bytes.len() / 2]).unwrap_err().to_string();
         insta::assert_snapshot!(damaged, @"the checkpoint is damaged: start with --from TRIM_HORIZON --recount, or restore the state");

@@ -33,18 +33,8 @@ impl Engine {
     pub fn new(settings: Settings, counter: Counter, mut state: State) -> (Self, Vec<Output>) {
         let numbers = state.applications.number(counter.reference());
         let window = counter.plan().window;
-        let mut engine = Self {
-            settings,
-            counter,
-            numbers,
-            gathered: Block::default(),
-            state,
-        };
-        let rows = if engine.state.window == window {
-            Vec::new()
-        } else {
-            engine.close()
-        };
+        let mut engine = Self { settings, counter, numbers, gathered: Block::default(), state };
+        let rows = if engine.state.window == window { Vec::new() } else { engine.close() };
         engine.state.window = window;
         if engine.state.closed_to > Timestamp::MIN {
             engine.state.closed_to = window.start_of(engine.state.closed_to);
@@ -65,11 +55,7 @@ impl Engine {
 
     /// Counts the lines of one record that were not seen before. Never fails; counts what it cannot use.
     pub fn push(&mut self, record: Record<'_>) {
-        let Record {
-            partition_key,
-            data,
-            arrival,
-        } = record;
+        let Record { partition_key, data, arrival } = record;
         if partition_key.starts_with(PARTITION_KEY_PREFIX) && self.state.producers.hear(data, arrival) {
             return;
         }
@@ -123,20 +109,16 @@ impl Engine {
         }
     }
 
-    /// Enters lines that a start mode passes over into the books, unread.
-    pub fn skip(&mut self, lines: u64, bytes: u64) {
-        self.gathered.counters.read += lines;
-        self.gathered.counters.read_bytes += bytes;
-        self.gathered.counters.skipped += lines;
+    /// Enters lines into the books that will never be read: those a start mode passes over, and those past retention.
+    pub fn pass_over(&mut self, skipped: u64, expired: u64) {
+        self.state.counters.read += skipped + expired;
+        self.state.counters.skipped += skipped;
+        self.state.counters.expired += expired;
     }
 
     /// Adds a block that another counter made with the same plan and reference data.
     pub fn absorb(&mut self, block: Block) {
-        let Block {
-            mut windows,
-            counters,
-            samples,
-        } = block;
+        let Block { mut windows, counters, samples } = block;
         let numbers = &self.numbers;
         let renumber = |owner: u32| numbers.get(owner as usize).copied().unwrap_or(UNOWNED);
         for (start, tally) in windows.take_all() {
@@ -166,18 +148,11 @@ impl Engine {
         }
         self.settle();
         self.state.complete_to = self.state.complete_to.max(complete_to);
-        let over = self
-            .state
-            .complete_to
-            .plus_millis(-self.settings.allowed_lateness_ms);
+        let over = self.state.complete_to.plus_millis(-self.settings.allowed_lateness_ms);
         let closed_to = self.state.window.start_of(over).max(self.state.closed_to);
         let from = std::mem::replace(&mut self.state.closed_to, closed_to);
         let on_time = self.state.open.take_before(closed_to);
-        let mut corrections = if self.corrections_are_due() {
-            self.take_late()
-        } else {
-            Vec::new()
-        };
+        let mut corrections = if self.corrections_are_due() { self.take_late() } else { Vec::new() };
         corrections.append(&mut self.take_early());
         let health = self.health(from..closed_to);
         self.publish(&on_time, &corrections, from..closed_to, health)
@@ -196,9 +171,7 @@ impl Engine {
         self.settle();
         let on_time = self.state.open.take_all();
         let from = self.state.closed_to;
-        let to = on_time
-            .last()
-            .map_or(from, |&(start, _)| self.state.window.end_of(start).max(from));
+        let to = on_time.last().map_or(from, |&(start, _)| self.state.window.end_of(start).max(from));
         let corrections = self.take_late();
         let (to, health) = match self.settings.mode {
             Mode::Live => (from, self.last_words()),
@@ -265,31 +238,17 @@ impl Engine {
         health: Vec<Health>,
     ) -> Vec<Output> {
         let number = self.state.cut + 1;
-        let State {
-            applications, window, ..
-        } = &self.state;
-        let Settings {
-            origin, top_hosts, ..
-        } = &self.settings;
+        let State { applications, window, .. } = &self.state;
+        let Settings { origin, top_hosts, .. } = &self.settings;
         let rows = Vec::new();
-        let mut publication = Publication {
-            origin,
-            number,
-            window: *window,
-            applications,
-            top_hosts: *top_hosts,
-            rows,
-        };
+        let mut publication =
+            Publication { origin, number, window: *window, applications, top_hosts: *top_hosts, rows };
         for (start, tally) in on_time {
             publication.window(*start, tally, 0);
         }
         if self.settings.zero_rows {
             let first = on_time.first().map_or(closed.end, |&(start, _)| start);
-            let first = if closed.start == Timestamp::MIN {
-                first
-            } else {
-                closed.start
-            };
+            let first = if closed.start == Timestamp::MIN { first } else { closed.start };
             for start in gap(first..closed.end, *window) {
                 let tally = on_time.binary_search_by_key(&start, |&(start, _)| start).ok();
                 let tally = tally.and_then(|index| on_time.get(index)).map(|(_, tally)| tally);
@@ -315,9 +274,7 @@ impl Engine {
             Mode::Replay => Vec::new(),
             Mode::Live => {
                 let share = self.settings.share;
-                gap(closed, self.state.window)
-                    .map(|start| self.health_row(start, share))
-                    .collect()
+                gap(closed, self.state.window).map(|start| self.health_row(start, share)).collect()
             }
         }
     }

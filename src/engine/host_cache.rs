@@ -26,25 +26,15 @@ const HOST_SLOTS: usize = 4_096;
 
 impl Default for HostCache {
     fn default() -> Self {
-        let empty = HostSlot {
-            resolution: Resolution::Unowned,
-            length: 0,
-            host: [0; HOST_BYTES],
-        };
-        Self {
-            slots: vec![empty; HOST_SLOTS],
-            hasher: FixedState::default(),
-        }
+        let empty = HostSlot { resolution: Resolution::Unowned, length: 0, host: [0; HOST_BYTES] };
+        Self { slots: vec![empty; HOST_SLOTS], hasher: FixedState::default() }
     }
 }
 
 impl HostCache {
     #[inline]
     pub(crate) fn resolve(&mut self, host: &[u8], resolve: impl FnOnce(&[u8]) -> Resolution) -> Resolution {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "only the low bits choose the slot"
-        )]
+        #[expect(clippy::cast_possible_truncation, reason = "only the low bits choose the slot")]
         let index = self.hasher.hash_one(host) as usize % HOST_SLOTS;
         let Some(slot) = self.slots.get_mut(index) else {
             return resolve(host);

@@ -63,19 +63,9 @@ fn of_row(row: &Row) -> Vec<Datum> {
     let application = ("ApplicationName".to_owned(), row.application_name.clone());
     let class = ("StatusClass".to_owned(), status_class(row.response));
     let value = float(row.response_count);
-    let mut datums = vec![datum(
-        REQUEST_COUNT,
-        vec![application.clone()],
-        row.window_start,
-        value,
-    )];
+    let mut datums = vec![datum(REQUEST_COUNT, vec![application.clone()], row.window_start, value)];
     if row.response_count > 0 {
-        datums.push(datum(
-            RESPONSE_COUNT,
-            vec![application, class],
-            row.window_start,
-            value,
-        ));
+        datums.push(datum(RESPONSE_COUNT, vec![application, class], row.window_start, value));
     }
     datums
 }
@@ -95,14 +85,7 @@ fn of_health(health: &Health) -> [Datum; 6] {
 }
 
 fn datum(name: &str, dimensions: Vec<(String, String)>, timestamp: Timestamp, value: f64) -> Datum {
-    Datum {
-        series: Series {
-            name: name.to_owned(),
-            dimensions,
-        },
-        timestamp,
-        value,
-    }
+    Datum { series: Series { name: name.to_owned(), dimensions }, timestamp, value }
 }
 
 #[expect(

@@ -5,6 +5,7 @@
 
 pub mod alarm;
 pub mod applications;
+pub mod backoff;
 pub mod count;
 pub mod counters;
 pub mod cut;

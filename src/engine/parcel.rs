@@ -46,9 +46,8 @@ pub fn pack(origin: &Origin, cut: u64, rows: &[Output]) -> Vec<Parcel> {
             _ => payloads.push(line),
         }
     }
-    let records = places
-        .into_iter()
-        .flat_map(|(place, payloads)| payloads.into_iter().map(move |p| (place, p)));
+    let records =
+        places.into_iter().flat_map(|(place, payloads)| payloads.into_iter().map(move |p| (place, p)));
     let parcel = |(part, (place, lines)): (usize, (u128, Vec<u8>))| Parcel {
         id: format!("{origin}/{cut}/{part}"),
         hash_key: place * (u128::MAX / PLACES + 1),
@@ -78,13 +77,7 @@ impl Unpacked {
         for datum in self.rows.iter().flat_map(datums) {
             *sums.entry((datum.series, datum.timestamp)).or_insert(0.0) += datum.value;
         }
-        sums.into_iter()
-            .map(|((series, timestamp), value)| Datum {
-                series,
-                timestamp,
-                value,
-            })
-            .collect()
+        sums.into_iter().map(|((series, timestamp), value)| Datum { series, timestamp, value }).collect()
     }
 }
 
@@ -92,10 +85,7 @@ impl Unpacked {
 #[must_use]
 pub fn unpack(payload: &[u8]) -> Unpacked {
     let mut unpacked = Unpacked::default();
-    for line in payload
-        .split(|&byte| byte == b'\n')
-        .filter(|line| !line.is_empty())
-    {
+    for line in payload.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
         match serde_json::from_slice(line) {
             Ok(row) => unpacked.rows.push(row),
             Err(_) => unpacked.foreign_lines += 1,
@@ -123,40 +113,25 @@ mod tests {
             response: Some(response),
             response_count: 2,
             bytes: 10,
-            top_hosts: vec![HostCount {
-                host: "h".repeat(100),
-                count: 1,
-                error: 0,
-            }],
+            top_hosts: vec![HostCount { host: "h".repeat(100), count: 1, error: 0 }],
         })
     }
 
     fn origin() -> Origin {
-        Origin {
-            pipeline: "p".to_owned(),
-            epoch: 1,
-            shard: "s".to_owned(),
-        }
+        Origin { pipeline: "p".to_owned(), epoch: 1, shard: "s".to_owned() }
     }
 
     #[test]
     fn what_is_packed_is_unpacked_and_a_series_has_one_place() {
-        let rows: Vec<Output> = (0..20_000)
-            .map(|n| row(&format!("app {}", n % 100), 200))
-            .collect();
+        let rows: Vec<Output> = (0..20_000).map(|n| row(&format!("app {}", n % 100), 200)).collect();
         let parcels = pack(&origin(), 7, &rows);
         assert!(parcels.iter().all(|parcel| parcel.lines.len() <= MAX_BYTES));
         let mut places: BTreeMap<String, u128> = BTreeMap::new();
         let mut count = 0;
         for parcel in &parcels {
             for output in unpack(&parcel.lines).rows {
-                let Output::Row(row) = output else {
-                    panic!("no health row was packed")
-                };
-                assert_eq!(
-                    *places.entry(row.application_name).or_insert(parcel.hash_key),
-                    parcel.hash_key
-                );
+                let Output::Row(row) = output else { panic!("no health row was packed") };
+                assert_eq!(*places.entry(row.application_name).or_insert(parcel.hash_key), parcel.hash_key);
                 count += 1;
             }
         }

@@ -56,29 +56,13 @@ struct Heard {
 impl Producers {
     /// Takes the payload of one record; `false` if it is none.
     pub fn hear(&mut self, payload: &[u8], arrival: Timestamp) -> bool {
-        let Ok(Alive {
-            node,
-            read_bytes,
-            sent_bytes,
-            stopped,
-            ..
-        }) = serde_json::from_slice(payload)
-        else {
+        let Ok(Alive { node, read_bytes, sent_bytes, stopped, .. }) = serde_json::from_slice(payload) else {
             return false;
         };
-        let heard = Heard {
-            at: arrival,
-            read_bytes,
-            sent_bytes,
-            stopped,
-        };
+        let heard = Heard { at: arrival, read_bytes, sent_bytes, stopped };
         self.0.insert(node, heard);
         while self.0.len() > MAX_PRODUCERS {
-            let oldest = self
-                .0
-                .iter()
-                .min_by_key(|(_, heard)| heard.at)
-                .map(|(&node, _)| node);
+            let oldest = self.0.iter().min_by_key(|(_, heard)| heard.at).map(|(&node, _)| node);
             oldest.map(|node| self.0.remove(&node));
         }
         true
@@ -86,8 +70,7 @@ impl Producers {
 
     /// How many are silent at `now`; forgets those that have been for too long.
     pub fn silent(&mut self, now: Timestamp) -> u64 {
-        self.0
-            .retain(|_, heard| now.millis_since(heard.at) < FORGOTTEN_AFTER_MS);
+        self.0.retain(|_, heard| now.millis_since(heard.at) < FORGOTTEN_AFTER_MS);
         let silent = |heard: &&Heard| !heard.stopped && now.millis_since(heard.at) >= SILENT_AFTER_MS;
         self.0.values().filter(silent).count() as u64
     }
@@ -108,13 +91,8 @@ mod tests {
     use super::*;
 
     fn say(producers: &mut Producers, node: u64, at: i64, stopped: bool) {
-        let alive = Alive {
-            kind: "producer".to_owned(),
-            node: Node(node),
-            read_bytes: 9,
-            sent_bytes: 9,
-            stopped,
-        };
+        let alive =
+            Alive { kind: "producer".to_owned(), node: Node(node), read_bytes: 9, sent_bytes: 9, stopped };
         assert!(producers.hear(&serde_json::to_vec(&alive).unwrap(), Timestamp::from_millis(at)));
     }
 

@@ -53,11 +53,7 @@ pub struct NoProvenance;
 impl fmt::Display for Provenance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let SourceId { node, generation } = self.source;
-        write!(
-            f,
-            "{node}.{generation}.{}-{}.{}",
-            self.start, self.end, self.acked
-        )
+        write!(f, "{node}.{generation}.{}-{}.{}", self.start, self.end, self.acked)
     }
 }
 
@@ -78,12 +74,7 @@ impl FromStr for Provenance {
         if parts.next().is_some() || start > end {
             return Err(NoProvenance);
         }
-        Ok(Self {
-            source: SourceId { node, generation },
-            start,
-            end,
-            acked,
-        })
+        Ok(Self { source: SourceId { node, generation }, start, end, acked })
     }
 }
 

@@ -51,10 +51,7 @@ impl Publication<'_> {
     ) {
         let owners = tally.into_iter().flat_map(|tally| tally.cells.keys());
         let found: BTreeSet<&str> = owners.map(|key| self.applications.get(key.owner).0).collect();
-        for application in expected
-            .chain([UNKNOWN])
-            .filter(|application| !found.contains(application))
-        {
+        for application in expected.chain([UNKNOWN]).filter(|application| !found.contains(application)) {
             let row = self.row(start, application, "");
             self.rows.push(row.into());
         }
@@ -62,11 +59,8 @@ impl Publication<'_> {
 
     /// The books of one shard over one window.
     pub(crate) fn health(&mut self, health: Health) {
-        let health = Health {
-            row_id: self.next_id(),
-            window_end: self.window.end_of(health.window_start),
-            ..health
-        };
+        let health =
+            Health { row_id: self.next_id(), window_end: self.window.end_of(health.window_start), ..health };
         self.rows.push(health.into());
     }
 

@@ -99,10 +99,7 @@ enum HealthKind {
 
 impl From<Health> for Output {
     fn from(row: Health) -> Self {
-        Self::Health(Tagged {
-            kind: HealthKind::Health,
-            row,
-        })
+        Self::Health(Tagged { kind: HealthKind::Health, row })
     }
 }
 

@@ -28,13 +28,7 @@ impl Samples {
     /// Keeps the beginning of a malformed line.
     pub fn add(&mut self, line: &[u8], malformed: Malformed) {
         let line = line.get(..LINE_BYTES).unwrap_or(line).to_vec();
-        self.keep(
-            malformed.reason,
-            Sample {
-                column: malformed.column as u64,
-                line,
-            },
-        );
+        self.keep(malformed.reason, Sample { column: malformed.column as u64, line });
     }
 
     /// Keeps the most recent of both, `later`'s being the more recent.
@@ -48,9 +42,7 @@ impl Samples {
 
     /// By reason, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = (Reason, &Sample)> {
-        self.0
-            .iter()
-            .flat_map(|(&reason, samples)| samples.iter().map(move |sample| (reason, sample)))
+        self.0.iter().flat_map(|(&reason, samples)| samples.iter().map(move |sample| (reason, sample)))
     }
 
     fn keep(&mut self, reason: Reason, sample: Sample) {
@@ -70,27 +62,12 @@ mod tests {
     fn the_most_recent_are_kept_and_long_lines_cut() {
         let mut samples = Samples::default();
         for column in 1..=5 {
-            samples.add(
-                &[b'x'; 1_000],
-                Malformed {
-                    reason: Reason::Host,
-                    column,
-                },
-            );
+            samples.add(&[b'x'; 1_000], Malformed { reason: Reason::Host, column });
         }
         let mut later = Samples::default();
-        later.add(
-            b"y",
-            Malformed {
-                reason: Reason::Host,
-                column: 9,
-            },
-        );
+        later.add(b"y", Malformed { reason: Reason::Host, column: 9 });
         samples.absorb(later);
-        let kept: Vec<_> = samples
-            .iter()
-            .map(|(_, sample)| (sample.column, sample.line.len()))
-            .collect();
+        let kept: Vec<_> = samples.iter().map(|(_, sample)| (sample.column, sample.line.len())).collect();
         assert_eq!(kept, [(4, LINE_BYTES), (5, LINE_BYTES), (9, 1)]);
     }
 }

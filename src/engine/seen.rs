@@ -33,17 +33,13 @@ impl Seen {
     /// Whether any byte of the record may have been taken before.
     #[must_use]
     pub fn overlaps(&self, record: &Provenance) -> bool {
-        self.sources
-            .get(&record.source)
-            .is_some_and(|ranges| ranges.overlaps(record.start, record.end))
+        self.sources.get(&record.source).is_some_and(|ranges| ranges.overlaps(record.start, record.end))
     }
 
     /// Whether the byte at `offset` was taken before. A line was, if its first byte was.
     #[must_use]
     pub fn holds(&self, source: SourceId, offset: u64) -> bool {
-        self.sources
-            .get(&source)
-            .is_some_and(|ranges| ranges.overlaps(offset, offset + 1))
+        self.sources.get(&source).is_some_and(|ranges| ranges.overlaps(offset, offset + 1))
     }
 
     /// Takes the record; returns how many other sources were forgotten to make room.
@@ -83,11 +79,8 @@ impl Seen {
     fn forget(&mut self) -> u64 {
         let mut forgotten = 0;
         while self.sources.len() > MAX_SOURCES {
-            let oldest = self
-                .sources
-                .iter()
-                .min_by_key(|(_, ranges)| ranges.heard)
-                .map(|(&source, _)| source);
+            let oldest =
+                self.sources.iter().min_by_key(|(_, ranges)| ranges.heard).map(|(&source, _)| source);
             if let Some(source) = oldest {
                 self.sources.remove(&source);
             }
@@ -103,9 +96,7 @@ impl Ranges {
             return true;
         }
         let behind = self.above.partition_point(|&(_, above_end)| above_end <= start);
-        self.above
-            .get(behind)
-            .is_some_and(|&(above_start, _)| above_start < end)
+        self.above.get(behind).is_some_and(|&(above_start, _)| above_start < end)
     }
 
     fn insert(&mut self, mut start: u64, mut end: u64) {
@@ -117,10 +108,8 @@ impl Ranges {
         if let Some(&(touched, _)) = self.above.get(first).filter(|_| first < past) {
             start = start.min(touched);
         }
-        if let Some(&(_, touched)) = past
-            .checked_sub(1)
-            .and_then(|last| self.above.get(last))
-            .filter(|_| first < past)
+        if let Some(&(_, touched)) =
+            past.checked_sub(1).and_then(|last| self.above.get(last)).filter(|_| first < past)
         {
             end = end.max(touched);
         }
@@ -152,18 +141,10 @@ mod tests {
     use super::*;
     use crate::engine::provenance::Node;
 
-    const SOURCE: SourceId = SourceId {
-        node: Node(1),
-        generation: 1,
-    };
+    const SOURCE: SourceId = SourceId { node: Node(1), generation: 1 };
 
     fn record(start: u64, end: u64, acked: u64) -> Provenance {
-        Provenance {
-            source: SOURCE,
-            start,
-            end,
-            acked,
-        }
+        Provenance { source: SOURCE, start, end, acked }
     }
 
     proptest! {
@@ -203,29 +184,12 @@ mod tests {
         let mut seen = Seen::default();
         let mut forgotten = 0;
         for generation in 0..=MAX_SOURCES as u64 {
-            let source = SourceId {
-                node: Node(1),
-                generation,
-            };
+            let source = SourceId { node: Node(1), generation };
             let heard = Timestamp::from_millis(i64::try_from(generation).unwrap());
-            forgotten += seen.take(
-                &Provenance {
-                    source,
-                    start: 0,
-                    end: 1,
-                    acked: 0,
-                },
-                heard,
-            );
+            forgotten += seen.take(&Provenance { source, start: 0, end: 1, acked: 0 }, heard);
         }
         assert_eq!((forgotten, seen.len()), (1, MAX_SOURCES));
-        assert!(!seen.holds(
-            SourceId {
-                node: Node(1),
-                generation: 0
-            },
-            0
-        ));
+        assert!(!seen.holds(SourceId { node: Node(1), generation: 0 }, 0));
 
         let mut scattered = Seen::default();
         for n in 0..2 * MAX_RANGES as u64 {

@@ -63,13 +63,7 @@ impl Tally {
     /// Adds what `other` counted, its owners renumbered.
     pub fn absorb(&mut self, other: Self, renumber: impl Fn(u32) -> u32) {
         for (key, theirs) in other.cells {
-            let cell = self
-                .cells
-                .entry(Key {
-                    owner: renumber(key.owner),
-                    ..key
-                })
-                .or_default();
+            let cell = self.cells.entry(Key { owner: renumber(key.owner), ..key }).or_default();
             cell.count += theirs.count;
             cell.bytes = cell.bytes.saturating_add(theirs.bytes);
         }
@@ -90,10 +84,8 @@ impl Windows {
     /// The tally of the window that holds `time`.
     #[inline]
     pub fn at(&mut self, time: Timestamp, size: WindowSize) -> &mut Tally {
-        let hit = self
-            .slots
-            .get(self.last)
-            .is_some_and(|&(start, _)| start <= time && time < size.end_of(start));
+        let hit =
+            self.slots.get(self.last).is_some_and(|&(start, _)| start <= time && time < size.end_of(start));
         if !hit {
             self.last = self.find(size.start_of(time));
         }
@@ -189,10 +181,7 @@ mod tests {
     use super::*;
 
     const SIZE: WindowSize = WindowSize::FIVE_MINUTES;
-    const KEY: Key = Key {
-        owner: 0,
-        response: 200,
-    };
+    const KEY: Key = Key { owner: 0, response: 200 };
 
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_millis(millis)
@@ -204,10 +193,8 @@ mod tests {
         for millis in [600_000, -1, 0, 299_999, 600_001, 300_000] {
             windows.at(at(millis), SIZE).add(KEY, 10);
         }
-        let found: Vec<_> = windows
-            .iter()
-            .map(|(start, tally)| (start.as_millis(), tally.requests()))
-            .collect();
+        let found: Vec<_> =
+            windows.iter().map(|(start, tally)| (start.as_millis(), tally.requests())).collect();
         assert_eq!(found, [(-300_000, 1), (0, 2), (300_000, 1), (600_000, 2)]);
         assert_eq!(windows.take_before(at(300_000)).len(), 2);
         windows.at(at(1), SIZE).add(KEY, 1);
@@ -231,12 +218,6 @@ mod tests {
         tally.add(KEY, 1);
         let mut sum = Tally::default();
         sum.absorb(tally, |owner| owner + 7);
-        assert_eq!(
-            sum.cells.get(&Key { owner: 7, ..KEY }),
-            Some(&Cell {
-                count: 2,
-                bytes: u64::MAX
-            })
-        );
+        assert_eq!(sum.cells.get(&Key { owner: 7, ..KEY }), Some(&Cell { count: 2, bytes: u64::MAX }));
     }
 }

@@ -154,18 +154,9 @@ mod tests {
     #[test]
     fn windows_floor_also_before_the_epoch_and_never_overflow() {
         let size = WindowSize::FIVE_MINUTES;
-        for (time, start) in [
-            (0, 0),
-            (299_999, 0),
-            (300_000, 300_000),
-            (-1, -300_000),
-            (-300_000, -300_000),
-        ] {
-            assert_eq!(
-                size.start_of(Timestamp::from_millis(time)),
-                Timestamp::from_millis(start),
-                "{time}"
-            );
+        for (time, start) in [(0, 0), (299_999, 0), (300_000, 300_000), (-1, -300_000), (-300_000, -300_000)]
+        {
+            assert_eq!(size.start_of(Timestamp::from_millis(time)), Timestamp::from_millis(start), "{time}");
         }
         assert_eq!(size.start_of(Timestamp::MIN), Timestamp::MIN);
         assert!(size.start_of(Timestamp::MAX) < Timestamp::MAX);
@@ -178,10 +169,7 @@ mod tests {
             let time = Timestamp::from_millis(millis);
             assert_eq!(Timestamp::parse_rfc3339(&time.to_string()), Ok(time));
         }
-        assert_eq!(
-            Timestamp::from_millis(1_795_236_900_000).to_string(),
-            "2026-11-21T04:55:00Z"
-        );
+        assert_eq!(Timestamp::from_millis(1_795_236_900_000).to_string(), "2026-11-21T04:55:00Z");
         assert_eq!(Timestamp::MAX.to_string(), "9223372036854775807 ms");
     }
 
@@ -190,9 +178,6 @@ mod tests {
         for bad in [0, -1, 999, 1_500, 86_401_000] {
             assert_eq!(WindowSize::from_millis(bad), Err(WindowSizeError(bad)));
         }
-        assert_eq!(
-            WindowSize::from_millis(1_000).map(WindowSize::as_millis),
-            Ok(1_000)
-        );
+        assert_eq!(WindowSize::from_millis(1_000).map(WindowSize::as_millis), Ok(1_000));
     }
 }

@@ -66,11 +66,8 @@ impl TopHosts {
     /// The `most` heaviest hosts, heaviest first, equals by name.
     #[must_use]
     pub fn heaviest(&self, most: usize) -> Vec<HostCount> {
-        let mut hosts: Vec<(&[u8], u64)> = self
-            .counts
-            .iter()
-            .map(|(host, &count)| (host.as_slice(), count))
-            .collect();
+        let mut hosts: Vec<(&[u8], u64)> =
+            self.counts.iter().map(|(host, &count)| (host.as_slice(), count)).collect();
         hosts.sort_unstable_by(|(a, x), (b, y)| y.cmp(x).then_with(|| a.cmp(b)));
         hosts.truncate(most);
         let named = |(host, count): (&[u8], u64)| HostCount {
@@ -110,25 +107,14 @@ mod tests {
         let mut window = TopHosts::default();
         for n in 0..250_u32 {
             // 4,000 hosts seen once, and two that call in every block.
-            window.absorb(block(
-                (0..4_000)
-                    .map(|i| 1_000 + n * 4_000 + i)
-                    .chain([1; 90])
-                    .chain([2; 30]),
-            ));
+            window.absorb(block((0..4_000).map(|i| 1_000 + n * 4_000 + i).chain([1; 90]).chain([2; 30])));
             assert!(window.counts.len() <= 2 * CAPACITY);
         }
         let heaviest = window.heaviest(2);
         let (first, second) = (&heaviest[0], &heaviest[1]);
         assert_eq!((first.host.as_str(), second.host.as_str()), ("1", "2"));
-        assert!(
-            first.count <= 22_500 && first.count + first.error >= 22_500,
-            "{first:?}"
-        );
-        assert!(
-            second.count <= 7_500 && second.count + second.error >= 7_500,
-            "{second:?}"
-        );
+        assert!(first.count <= 22_500 && first.count + first.error >= 22_500, "{first:?}");
+        assert!(second.count <= 7_500 && second.count + second.error >= 7_500, "{second:?}");
         assert!(window.error() <= (250 * 4_120) / (CAPACITY as u64 + 1));
     }
 
@@ -136,11 +122,7 @@ mod tests {
     fn few_hosts_are_exact_and_ties_are_ordered_by_name() {
         let mut window = block([3, 1, 2, 1]);
         window.absorb(block([2, 9]));
-        let found: Vec<_> = window
-            .heaviest(10)
-            .into_iter()
-            .map(|h| (h.host, h.count, h.error))
-            .collect();
+        let found: Vec<_> = window.heaviest(10).into_iter().map(|h| (h.host, h.count, h.error)).collect();
         let exact = [("1", 2), ("2", 2), ("3", 1), ("9", 1)].map(|(h, n)| (h.to_owned(), n, 0));
         assert_eq!(found, exact);
     }

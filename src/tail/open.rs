@@ -37,14 +37,10 @@ impl Packing {
     pub(crate) fn reader(self, reader: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
         Ok(match self {
             Self::Plain => Box::new(reader),
-            Self::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(
-                COMPRESSED_BUFFER,
-                reader,
-            ))),
-            Self::Zstd => Box::new(zstd::Decoder::with_buffer(BufReader::with_capacity(
-                COMPRESSED_BUFFER,
-                reader,
-            ))?),
+            Self::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(COMPRESSED_BUFFER, reader))),
+            Self::Zstd => {
+                Box::new(zstd::Decoder::with_buffer(BufReader::with_capacity(COMPRESSED_BUFFER, reader))?)
+            }
         })
     }
 }
@@ -67,10 +63,7 @@ fn open_file(path: &Path) -> io::Result<Box<dyn Read + Send>> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
     if metadata.is_dir() {
-        return Err(io::Error::new(
-            ErrorKind::IsADirectory,
-            "is a directory: name the logs in it",
-        ));
+        return Err(io::Error::new(ErrorKind::IsADirectory, "is a directory: name the logs in it"));
     }
     if !metadata.is_file() {
         return unpack(file);
@@ -144,14 +137,7 @@ mod tests {
             let mut data = Vec::new();
             let file = File::from(std::os::fd::OwnedFd::from(reader));
             unpack(file).unwrap().read_to_end(&mut data).unwrap();
-            assert_eq!(
-                data,
-                if content.len() > 4 {
-                    b"one\n".to_vec()
-                } else {
-                    content
-                }
-            );
+            assert_eq!(data, if content.len() > 4 { b"one\n".to_vec() } else { content });
         }
     }
 
@@ -159,10 +145,7 @@ mod tests {
     fn a_cut_archive_fails_where_it_ends() {
         let mut content = gzip(b"one\n");
         content.truncate(content.len() - 3);
-        assert_eq!(
-            read_back("cut", &content).unwrap_err().kind(),
-            ErrorKind::UnexpectedEof
-        );
+        assert_eq!(read_back("cut", &content).unwrap_err().kind(), ErrorKind::UnexpectedEof);
     }
 
     #[test]

@@ -34,23 +34,15 @@ impl Reference {
         let mut r = Self::default();
         for line in std::str::from_utf8(csv).unwrap().lines().skip(1) {
             let p: Vec<_> = line.split(',').collect();
-            let i = r
-                .owners
-                .iter()
-                .position(|o| o.application == p[1] && o.contact == p[2])
-                .unwrap_or_else(|| {
-                    r.owners.push(Owner {
-                        application: p[1].into(),
-                        contact: p[2].into(),
-                    });
+            let i = r.owners.iter().position(|o| o.application == p[1] && o.contact == p[2]).unwrap_or_else(
+                || {
+                    r.owners.push(Owner { application: p[1].into(), contact: p[2].into() });
                     r.owners.len() - 1
-                });
+                },
+            );
             r.hosts.insert(p[0].into(), i as u32);
         }
-        Ok(Parsed {
-            reference: r,
-            warnings: vec![],
-        })
+        Ok(Parsed { reference: r, warnings: vec![] })
     }
     pub fn owners(&self) -> &[Owner] {
         &self.owners
@@ -62,9 +54,7 @@ impl Reference {
         v.into_iter()
     }
     pub fn resolve(&self, host: &[u8]) -> Resolution {
-        self.hosts
-            .get(host)
-            .map_or(Resolution::Unowned, |&o| Resolution::Owned(o))
+        self.hosts.get(host).map_or(Resolution::Unowned, |&o| Resolution::Owned(o))
     }
     pub fn owner_at(&self, r: Resolution, _: Timestamp) -> Option<u32> {
         match r {

@@ -1,1 +1,0 @@
-//! Input stream to rows, one task a shard. Publishes no metric.

@@ -1,0 +1,168 @@
+//! Input stream to rows, one task a shard. Publishes no metric.
+//!
+//! Each shard is a loop of its own: read a batch, push it through the engine, and save a cut (position, state, outbox)
+//! when rows are due or time has passed. The parents of a split or merge are read to their end before the children,
+//! which inherit what was seen and nothing else.
+
+mod shard;
+mod start;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use dashmap::DashMap;
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::{
+    backend::{Backend, BackendError, Shard, ShardId, Stage, Stream},
+    engine::{count::Plan, reference::Reference, time::Timestamp},
+    stop::Stop,
+};
+
+/// Where to start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StartMode {
+    /// At the oldest record still kept.
+    TrimHorizon,
+    /// With what arrives from now on.
+    Now,
+    /// Where the last run stopped; at the first start [`Self::TrimHorizon`].
+    #[default]
+    LastStoppedPoint,
+}
+
+/// How to analyze.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Part of the row ids.
+    pub pipeline: String,
+    /// How lines are read and grouped.
+    pub plan: Arc<Plan>,
+    /// Who owns which host, as it changes.
+    pub reference: watch::Receiver<Arc<Reference>>,
+    /// How long after its end a window is held, in milliseconds.
+    pub allowed_lateness_ms: i64,
+    /// How long corrections are gathered, in milliseconds.
+    pub correction_interval_ms: i64,
+    /// At most so long between two cuts, in milliseconds.
+    pub checkpoint_interval_ms: u64,
+    /// How many unknown hosts a row names.
+    pub top_hosts: usize,
+    /// Where to start.
+    pub from: StartMode,
+    /// Count windows again that were counted before.
+    pub recount: bool,
+    /// Go on where records are past retention.
+    pub accept_loss: bool,
+    /// The epoch of a first start: any number that was never one, such as the time.
+    pub first_epoch: u64,
+    /// Where the shards stand, for whoever wants to know.
+    pub board: Arc<Board>,
+}
+
+/// Where the shards stand, live.
+pub type Board = DashMap<ShardId, Progress>;
+
+/// Where one shard stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progress {
+    /// Lines read since the epoch began.
+    pub read: u64,
+    /// Of those, counted.
+    pub counted: u64,
+    /// How far behind the tip the last read was, in milliseconds.
+    pub behind_ms: u64,
+    /// How far the shard is complete.
+    pub complete_to: Timestamp,
+}
+
+/// Why `analyze` ended.
+#[derive(Debug, thiserror::Error)]
+pub enum AnalyzeError {
+    /// The port failed.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// A start mode would count windows a second time.
+    #[error(
+        "{mode} would count the windows from {first} to {last} a second time: pass --recount to do so, or start with \
+         --from LAST_STOPPED_POINT"
+    )]
+    WouldRecount {
+        /// The start mode.
+        mode: &'static str,
+        /// Start of the first window.
+        first: Timestamp,
+        /// Start of the last window.
+        last: Timestamp,
+    },
+    /// Records between the last stopped point and now are gone.
+    #[error(
+        "{shard}: {records} records ({lines} lines) that arrived up to {until} were past retention before they were \
+         read: pass --accept-loss to go on without them"
+    )]
+    Expired {
+        /// The shard.
+        shard: ShardId,
+        /// Records gone.
+        records: u64,
+        /// Lines gone, as far as the stream knows.
+        lines: u64,
+        /// When the last of them arrived.
+        until: Timestamp,
+    },
+    /// A checkpoint that cannot be read.
+    #[error("{shard}: {source}")]
+    Cut {
+        /// The shard.
+        shard: ShardId,
+        /// What is wrong with it.
+        source: crate::engine::cut::CutError,
+    },
+}
+
+/// Analyzes the input stream until `stop`: on [`Drain`](crate::stop::Phase::Drain) to its tip, on
+/// [`Stop`](crate::stop::Phase::Stop) at once; in either case with a last cut.
+///
+/// # Errors
+/// [`AnalyzeError`]; what was saved stays saved.
+pub async fn run<B: Backend>(backend: &B, settings: Settings, stop: Stop) -> Result<(), AnalyzeError> {
+    let store = backend.checkpoints(Stage::Analyze).await?;
+    let shards = backend.shards(Stream::Input).await?;
+    let epoch = start::prepare(backend, &store, &settings, &shards).await?;
+    let worker = shard::Worker { backend: backend.clone(), store, settings, epoch, stop };
+    let mut finished = BTreeSet::new();
+    let mut started = BTreeSet::new();
+    let mut tasks = JoinSet::new();
+    loop {
+        let shards = backend.shards(Stream::Input).await?;
+        for shard in ready(&shards, &finished, &started) {
+            started.insert(shard.id.clone());
+            tasks.spawn(worker.clone().run(shard.clone()));
+        }
+        let Some(ended) = tasks.join_next().await else { return Ok(()) };
+        let ended = ended.map_err(|why| BackendError::failed("a shard's task ended", why))??;
+        match ended {
+            shard::Ended::Stopped => {}
+            shard::Ended::EndOfShard(shard) => {
+                finished.insert(shard);
+            }
+        }
+    }
+}
+
+/// The shards that may be read now: not started yet, and every parent that is still kept is finished.
+fn ready<'s>(
+    shards: &'s [Shard],
+    finished: &BTreeSet<ShardId>,
+    started: &BTreeSet<ShardId>,
+) -> impl Iterator<Item = &'s Shard> {
+    let kept: BTreeMap<ShardId, bool> =
+        shards.iter().map(|shard| (shard.id.clone(), finished.contains(&shard.id))).collect();
+    let started = started.clone();
+    shards.iter().filter(move |shard| {
+        let waits = shard.parents.iter().any(|parent| kept.get(parent) == Some(&false));
+        !waits && !started.contains(&shard.id)
+    })
+}

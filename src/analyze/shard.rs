@@ -1,0 +1,260 @@
+//! One shard: read, count, save, send. The order of saving and sending is the exactness of the pipeline.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::{
+    analyze::{
+        AnalyzeError, Progress, Settings, StartMode,
+        start::{engine, load, origin, outgoing},
+    },
+    backend::{
+        Append, Backend, BackendError, Batch, Checkpoint, CheckpointStore, Outbox, SequenceNumber, Shard, ShardId, StartAt,
+        Stream, StreamReader, StreamWriter, retry::Retry,
+    },
+    engine::{
+        cut::CutRef,
+        engine::Engine,
+        parcel::{Parcel, pack},
+        record::Record,
+        row::{Origin, Output},
+        state::State,
+    },
+    stop::{Phase, Stop},
+};
+
+/// A cut may take at most this part of the time: a large one is saved less often.
+const SAVE_SHARE: u32 = 20;
+
+/// What every shard's task needs.
+#[derive(Clone)]
+pub(crate) struct Worker<B: Backend> {
+    pub(crate) backend: B,
+    pub(crate) store: B::Checkpoints,
+    pub(crate) settings: Settings,
+    pub(crate) epoch: u64,
+    pub(crate) stop: Stop,
+}
+
+/// How a shard's task ended.
+pub(crate) enum Ended {
+    Stopped,
+    EndOfShard(ShardId),
+}
+
+/// One shard being read.
+struct Running<B: Backend> {
+    worker: Worker<B>,
+    shard: Shard,
+    origin: Origin,
+    writer: B::Writer,
+    engine: Option<Engine>,
+    position: Option<SequenceNumber>,
+    /// Rows not yet saved, and after a save those not yet sent.
+    outbox: Vec<Parcel>,
+    saved: Instant,
+    pause: Duration,
+    changed: bool,
+}
+
+impl<B: Backend> Worker<B> {
+    pub(crate) async fn run(self, shard: Shard) -> Result<Ended, AnalyzeError> {
+        let found = load(&self.store, &shard.id).await?;
+        if found.as_ref().is_some_and(|found| found.cut.ended) {
+            return Ok(Ended::EndOfShard(shard.id));
+        }
+        let (state, position, outbox) = match found {
+            Some(found) => {
+                let outbox = if found.outbox == Outbox::Pending { found.cut.outbox } else { Vec::new() };
+                (found.cut.state, found.position, outbox)
+            }
+            None => (self.inherited(&shard).await?, None, Vec::new()),
+        };
+        let writer = self.backend.writer(Stream::Output).await?;
+        let (mut engine, rows) = engine(&self.settings, &shard, self.epoch, state);
+        let start = self.start_at(&shard, position.as_ref(), &mut engine).await?;
+        let mut reader = self.backend.reader(Stream::Input, &shard.id, start).await?;
+        let origin = origin(&self.settings, &shard, self.epoch);
+        let pause = Duration::from_millis(self.settings.checkpoint_interval_ms);
+        let saved = Instant::now();
+        let engine = Some(engine);
+        let mut running =
+            Running { worker: self, shard, origin, writer, engine, position, outbox, saved, pause, changed: false };
+        running.send().await?;
+        running.pack(&rows);
+        running.read(&mut reader).await
+    }
+
+    /// A child begins with what its parents have seen.
+    async fn inherited(&self, shard: &Shard) -> Result<State, AnalyzeError> {
+        let mut state = State::new(self.settings.plan.window);
+        for parent in &shard.parents {
+            if let Some(found) = load(&self.store, parent).await? {
+                state.inherit(&found.cut.state);
+            }
+        }
+        Ok(state)
+    }
+
+    /// Where to read on. Records that are past retention are an error, or entered into the books as expired.
+    async fn start_at(
+        &self,
+        shard: &Shard,
+        position: Option<&SequenceNumber>,
+        engine: &mut Engine,
+    ) -> Result<StartAt, AnalyzeError> {
+        let Some(position) = position else { return Ok(StartAt::TrimHorizon) };
+        let backlog = self.backend.backlog(Stream::Input, &shard.id, Some(position)).await?;
+        let expired = backlog.expired;
+        if expired.records == 0 {
+            return Ok(StartAt::After(position.clone()));
+        }
+        if self.settings.from == StartMode::LastStoppedPoint && !self.settings.accept_loss {
+            let until = backlog.expired_to.unwrap_or_default();
+            let (records, lines) = (expired.records, expired.lines);
+            return Err(AnalyzeError::Expired { shard: shard.id.clone(), records, lines, until });
+        }
+        tracing::warn!(shard = %shard.id, records = expired.records, lines = expired.lines, "going on past expired records");
+        engine.pass_over(0, expired.lines);
+        Ok(StartAt::TrimHorizon)
+    }
+}
+
+impl<B: Backend> Running<B> {
+    async fn read(mut self, reader: &mut B::Reader) -> Result<Ended, AnalyzeError> {
+        let mut stop = self.worker.stop.clone();
+        let mut retry = Retry::new("reading the input stream");
+        loop {
+            let read = tokio::select! {
+                biased;
+                () = stop.reached(Phase::Stop) => break,
+                read = reader.next_batch() => read,
+            };
+            let batch = match read {
+                Ok(batch) => batch,
+                Err(error) => {
+                    retry.pause(error).await?;
+                    continue;
+                }
+            };
+            retry = Retry::new("reading the input stream");
+            let drained = batch.records.is_empty() && batch.behind_ms == 0 && stop.phase() == Phase::Drain;
+            let ended = batch.end_of_shard;
+            let due = self.process(batch, ended).await?;
+            if due || ended || (self.changed && self.saved.elapsed() >= self.pause) {
+                self.save(ended).await?;
+            }
+            if ended {
+                return Ok(Ended::EndOfShard(self.shard.id));
+            }
+            if drained {
+                let corrections = self.engine().publish_corrections();
+                self.pack(&corrections);
+                break;
+            }
+        }
+        self.save(false).await?;
+        Ok(Ended::Stopped)
+    }
+
+    /// Counts a batch; true if it published rows.
+    async fn process(&mut self, batch: Batch, ended: bool) -> Result<bool, AnalyzeError> {
+        self.changed |= !batch.records.is_empty();
+        self.position = batch.through.clone().or(self.position.take());
+        let mut engine = self.engine.take().ok_or_else(lost)?;
+        let reference = &mut self.worker.settings.reference;
+        if reference.has_changed().unwrap_or(false) {
+            engine.set_reference(reference.borrow_and_update().clone());
+        }
+        let behind_ms = batch.behind_ms;
+        let counted = tokio::task::spawn_blocking(move || {
+            let rows = count(&mut engine, &batch, ended);
+            (engine, rows)
+        });
+        let (engine, rows) = counted.await.map_err(|why| BackendError::failed("counting a batch", why))?;
+        let state = self.engine.insert(engine).state();
+        let progress = Progress {
+            read: state.counters.read,
+            counted: state.counters.counted,
+            behind_ms,
+            complete_to: state.complete_to,
+        };
+        self.worker.settings.board.insert(self.shard.id.clone(), progress);
+        self.pack(&rows);
+        Ok(!rows.is_empty())
+    }
+
+    fn pack(&mut self, rows: &[Output]) {
+        let number = self.engine().state().cut;
+        let mut parcels = pack(&self.origin, number, rows);
+        self.changed |= !parcels.is_empty();
+        self.outbox.append(&mut parcels);
+    }
+
+    /// Saves the cut with its outbox, then sends the outbox; the next cut clears it.
+    async fn save(&mut self, ended: bool) -> Result<(), AnalyzeError> {
+        let began = Instant::now();
+        let (epoch, outbox) = (self.worker.epoch, std::mem::take(&mut self.outbox));
+        let state = self.engine().state();
+        if !state.balances() {
+            tracing::error!(counters = ?state.counters, published = state.published, "the books do not balance");
+        }
+        let encoded = CutRef { epoch, ended, state, outbox: &outbox }.encode();
+        let state = encoded.map_err(|source| AnalyzeError::Cut { shard: self.shard.id.clone(), source })?;
+        self.outbox = outbox;
+        let checkpoint = Checkpoint { position: self.position.clone(), state };
+        let mut retry = Retry::new("saving a checkpoint");
+        let sent = loop {
+            let save = self.worker.store.save(&self.shard.id, checkpoint.clone(), outgoing(&self.outbox));
+            match save.await {
+                Ok(sent) => break sent,
+                Err(error) => retry.pause(error).await?,
+            }
+        };
+        match sent {
+            Outbox::Sent => self.outbox.clear(),
+            Outbox::Pending => self.send().await?,
+        }
+        self.changed = false;
+        self.saved = Instant::now();
+        let interval = Duration::from_millis(self.worker.settings.checkpoint_interval_ms);
+        self.pause = interval.max(began.elapsed() * SAVE_SHARE);
+        Ok(())
+    }
+
+    async fn send(&mut self) -> Result<(), AnalyzeError> {
+        let append = Append { records: outgoing(&self.outbox), sources: Vec::new() };
+        if append.records.is_empty() {
+            return Ok(());
+        }
+        let mut retry = Retry::new("appending to the output stream");
+        while let Err(error) = self.writer.append(append.clone()).await {
+            retry.pause(error).await?;
+        }
+        self.outbox.clear();
+        Ok(())
+    }
+
+    #[expect(clippy::expect_used, reason = "the engine is away only inside process, which puts it back or ends the task")]
+    fn engine(&mut self) -> &mut Engine {
+        self.engine.as_mut().expect("the engine is here between batches")
+    }
+}
+
+fn lost() -> BackendError {
+    BackendError::Failed { what: "the engine was lost in an earlier batch".to_owned(), source: None }
+}
+
+fn count(engine: &mut Engine, batch: &Batch, ended: bool) -> Vec<Output> {
+    for record in &batch.records {
+        let (partition_key, data) = (record.partition_key.as_str(), record.data.as_ref());
+        engine.push(Record { partition_key, data, arrival: record.arrival });
+    }
+    engine.note_lag(batch.behind_ms);
+    let mut rows = engine.advance(batch.complete_to);
+    if ended {
+        rows.append(&mut engine.close());
+    }
+    rows
+}

@@ -1,0 +1,180 @@
+//! The start modes: which cut each shard goes on from. Reads no line.
+
+use std::sync::Arc;
+
+use crate::{
+    analyze::{AnalyzeError, Settings, StartMode},
+    backend::{Backend, Checkpoint, CheckpointStore, Outbox, Outgoing, SequenceNumber, Shard, ShardId, Stream, retry::Retry},
+    engine::{
+        count::Counter,
+        cut::{Cut, CutRef},
+        engine::Engine,
+        parcel::{Parcel, pack},
+        row::Origin,
+        settings::{Mode, Settings as EngineSettings},
+        state::State,
+    },
+};
+
+/// A shard's cut and the position it belongs to.
+pub(crate) struct Found {
+    pub(crate) cut: Cut,
+    pub(crate) position: Option<SequenceNumber>,
+    pub(crate) outbox: Outbox,
+}
+
+/// Prepares every shard's cut for the start mode; returns the epoch.
+pub(crate) async fn prepare<B: Backend>(
+    backend: &B,
+    store: &B::Checkpoints,
+    settings: &Settings,
+    shards: &[Shard],
+) -> Result<u64, AnalyzeError> {
+    let mut found = Vec::new();
+    for shard in shards {
+        if let Some(cut) = load(store, &shard.id).await? {
+            found.push((shard, cut));
+        }
+    }
+    let last = found.iter().map(|(_, found)| found.cut.epoch).max();
+    let Some(last) = last else {
+        for shard in shards {
+            begin(backend, store, settings, (shard, settings.first_epoch, None)).await?;
+        }
+        return Ok(settings.first_epoch);
+    };
+    if settings.from == StartMode::LastStoppedPoint {
+        return Ok(last);
+    }
+    if settings.from == StartMode::TrimHorizon && !settings.recount {
+        refuse_recount(backend, settings, &found).await?;
+    }
+    let epoch = last + 1;
+    let mut cuts: std::collections::BTreeMap<_, _> = found.into_iter().map(|(s, f)| (s.id.clone(), f)).collect();
+    for shard in shards {
+        let old = cuts.remove(&shard.id);
+        begin(backend, store, settings, (shard, epoch, old)).await?;
+    }
+    Ok(epoch)
+}
+
+/// Loads a shard's cut.
+pub(crate) async fn load(store: &impl CheckpointStore, shard: &ShardId) -> Result<Option<Found>, AnalyzeError> {
+    let mut retry = Retry::new("loading a checkpoint");
+    let loaded = loop {
+        match store.load(shard).await {
+            Ok(loaded) => break loaded,
+            Err(error) => retry.pause(error).await?,
+        }
+    };
+    let Some((Checkpoint { position, state }, outbox)) = loaded else { return Ok(None) };
+    let cut = Cut::decode(&state).map_err(|source| AnalyzeError::Cut { shard: shard.clone(), source })?;
+    Ok(Some(Found { cut, position, outbox }))
+}
+
+/// Saves a first cut of a new epoch. What the old epoch still held is published by it.
+async fn begin<B: Backend>(
+    backend: &B,
+    store: &B::Checkpoints,
+    settings: &Settings,
+    (shard, epoch, old): (&Shard, u64, Option<Found>),
+) -> Result<(), AnalyzeError> {
+    let mut state = State::new(settings.plan.window);
+    let mut position = None;
+    if settings.from == StartMode::Now && !shard.closed {
+        let after = old.as_ref().and_then(|old| old.position.clone());
+        let backlog = backend.backlog(Stream::Input, &shard.id, after.as_ref()).await?;
+        state.counters.read += backlog.kept.lines;
+        state.counters.skipped += backlog.kept.lines;
+        position = backlog.newest;
+    }
+    let mut outbox = Vec::new();
+    if let Some(old) = old {
+        if settings.from == StartMode::Now {
+            state.inherit(&old.cut.state);
+        }
+        outbox = flush(settings, shard, old);
+    }
+    let cut = CutRef { epoch, ended: false, state: &state, outbox: &outbox };
+    let state = cut.encode().map_err(|source| AnalyzeError::Cut { shard: shard.id.clone(), source })?;
+    let checkpoint = Checkpoint { position, state };
+    let mut retry = Retry::new("saving a checkpoint");
+    loop {
+        match store.save(&shard.id, checkpoint.clone(), outgoing(&outbox)).await {
+            Ok(_) => return Ok(()),
+            Err(error) => retry.pause(error).await?,
+        }
+    }
+}
+
+/// The rows that an old epoch has not sent yet: its outbox, and everything in its windows.
+fn flush(settings: &Settings, shard: &Shard, old: Found) -> Vec<Parcel> {
+    let Found { cut, outbox, .. } = old;
+    let mut parcels = if outbox == Outbox::Pending { cut.outbox } else { Vec::new() };
+    let (mut engine, mut rows) = engine(settings, shard, cut.epoch, cut.state);
+    rows.append(&mut engine.close());
+    let number = engine.state().cut;
+    parcels.extend(pack(&origin(settings, shard, cut.epoch), number, &rows));
+    parcels
+}
+
+/// An engine for one shard that goes on from `state`.
+pub(crate) fn engine(
+    settings: &Settings,
+    shard: &Shard,
+    epoch: u64,
+    state: State,
+) -> (Engine, Vec<crate::engine::row::Output>) {
+    let reference = Arc::clone(&settings.reference.borrow());
+    let counter = Counter::new(Arc::clone(&settings.plan), reference);
+    let engine = EngineSettings {
+        origin: origin(settings, shard, epoch),
+        mode: Mode::Live,
+        allowed_lateness_ms: settings.allowed_lateness_ms,
+        correction_interval_ms: settings.correction_interval_ms,
+        share: shard.share(),
+        zero_rows: shard.first_hash == 0,
+        top_hosts: settings.top_hosts,
+    };
+    Engine::new(engine, counter, state)
+}
+
+pub(crate) fn origin(settings: &Settings, shard: &Shard, epoch: u64) -> Origin {
+    Origin { pipeline: settings.pipeline.clone(), epoch, shard: shard.id.0.clone() }
+}
+
+/// Parcels as records of the output stream.
+pub(crate) fn outgoing(parcels: &[Parcel]) -> Vec<Outgoing> {
+    let record = |parcel: &Parcel| Outgoing {
+        partition_key: parcel.id.clone(),
+        hash_key: Some(parcel.hash_key),
+        data: parcel.lines.clone().into(),
+    };
+    parcels.iter().map(record).collect()
+}
+
+/// Fails if what the stream still holds was read before, and names the windows.
+async fn refuse_recount<B: Backend>(
+    backend: &B,
+    settings: &Settings,
+    found: &[(&Shard, Found)],
+) -> Result<(), AnalyzeError> {
+    let window = settings.plan.window;
+    let mut again = None;
+    for (shard, found) in found {
+        let oldest = backend.backlog(Stream::Input, &shard.id, None).await?.oldest;
+        let read_to = found.cut.state.complete_to;
+        if let Some(oldest) = oldest.filter(|&oldest| oldest <= read_to && found.position.is_some()) {
+            let (first, last) = again.unwrap_or((oldest, read_to));
+            again = Some((oldest.min(first), read_to.max(last)));
+        }
+    }
+    match again {
+        None => Ok(()),
+        Some((first, last)) => Err(AnalyzeError::WouldRecount {
+            mode: "TRIM_HORIZON",
+            first: window.start_of(first),
+            last: window.start_of(last),
+        }),
+    }
+}

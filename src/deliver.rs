@@ -1,1 +1,0 @@
-//! Rows to metrics and alarms. Reads no log.

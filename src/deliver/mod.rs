@@ -1,0 +1,131 @@
+//! Rows to metrics, and alarms over them. Reads no log.
+//!
+//! Each parcel is published once: the metric sink remembers the ids, so a batch read again after a crash adds nothing.
+
+mod watch;
+
+use tokio::task::JoinSet;
+
+use crate::{
+    backend::{
+        Backend, BackendError, Batch, Checkpoint, CheckpointStore, MetricSink, Parcel, Published, ShardId, Stage, StartAt,
+        Stream, StreamReader, retry::Retry,
+    },
+    engine::{
+        parcel::unpack,
+        row::{Output, Row},
+    },
+    stop::{Phase, Stop},
+};
+
+pub use watch::{Alarms, Notify, watch};
+
+/// Publishes the output stream until `stop`: on [`Drain`](Phase::Drain) to its tip, on [`Stop`](Phase::Stop) at once.
+///
+/// # Errors
+/// What a port fails with; what was published stays so.
+pub async fn run<B: Backend>(backend: &B, stop: Stop) -> Result<(), BackendError> {
+    let store = backend.checkpoints(Stage::Deliver).await?;
+    let mut tasks = JoinSet::new();
+    for shard in backend.shards(Stream::Output).await? {
+        let task = Shard { backend: backend.clone(), store: store.clone(), id: shard.id, stop: stop.clone() };
+        tasks.spawn(task.run());
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.map_err(|why| BackendError::failed("a shard's task ended", why))??;
+    }
+    Ok(())
+}
+
+/// One shard of the output stream.
+struct Shard<B: Backend> {
+    backend: B,
+    store: B::Checkpoints,
+    id: ShardId,
+    stop: Stop,
+}
+
+impl<B: Backend> Shard<B> {
+    async fn run(mut self) -> Result<(), BackendError> {
+        let position = self.store.load(&self.id).await?.and_then(|(checkpoint, _)| checkpoint.position);
+        let mut sink = self.backend.metrics().await?;
+        let start = match position {
+            Some(position) => self.start_after(position).await?,
+            None => StartAt::TrimHorizon,
+        };
+        let mut reader = self.backend.reader(Stream::Output, &self.id, start).await?;
+        let mut retry = Retry::new("reading the output stream");
+        loop {
+            let read = tokio::select! {
+                biased;
+                () = self.stop.reached(Phase::Stop) => return Ok(()),
+                read = reader.next_batch() => read,
+            };
+            let batch = match read {
+                Ok(batch) => batch,
+                Err(error) => {
+                    retry.pause(error).await?;
+                    continue;
+                }
+            };
+            retry = Retry::new("reading the output stream");
+            let drained = batch.records.is_empty() && batch.behind_ms == 0 && self.stop.phase() == Phase::Drain;
+            let ended = batch.end_of_shard;
+            self.deliver(batch, &mut sink).await?;
+            if drained || ended {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Rows that are past retention are lost for the metrics, and said so.
+    async fn start_after(&self, position: crate::backend::SequenceNumber) -> Result<StartAt, BackendError> {
+        let backlog = self.backend.backlog(Stream::Output, &self.id, Some(&position)).await?;
+        if backlog.expired.records == 0 {
+            return Ok(StartAt::After(position));
+        }
+        tracing::error!(shard = %self.id, parcels = backlog.expired.records, "parcels were past retention before delivery");
+        Ok(StartAt::TrimHorizon)
+    }
+
+    async fn deliver(&self, batch: Batch, sink: &mut B::Metrics) -> Result<(), BackendError> {
+        if batch.records.is_empty() {
+            return Ok(());
+        }
+        let mut parcels = Vec::with_capacity(batch.records.len());
+        for record in batch.records {
+            let unpacked = unpack(&record.data);
+            if unpacked.foreign_lines > 0 {
+                tracing::warn!(shard = %self.id, lines = unpacked.foreign_lines, "lines of the output stream are no rows");
+            }
+            let datums = unpacked.datums();
+            let rows = unpacked.rows.into_iter().filter_map(row).collect();
+            parcels.push(Parcel { id: record.partition_key, datums, rows });
+        }
+        let published = self.publish(parcels, sink).await?;
+        tracing::debug!(shard = %self.id, ?published, "delivered");
+        let checkpoint = Checkpoint { position: batch.through, state: Vec::new() };
+        let mut retry = Retry::new("saving a checkpoint");
+        while let Err(error) = self.store.save(&self.id, checkpoint.clone(), Vec::new()).await {
+            retry.pause(error).await?;
+        }
+        Ok(())
+    }
+
+    async fn publish(&self, parcels: Vec<Parcel>, sink: &mut B::Metrics) -> Result<Published, BackendError> {
+        let mut retry = Retry::new("publishing metrics");
+        loop {
+            match sink.publish(parcels.clone()).await {
+                Ok(published) => return Ok(published),
+                Err(error) => retry.pause(error).await?,
+            }
+        }
+    }
+}
+
+fn row(output: Output) -> Option<Row> {
+    match output {
+        Output::Row(row) => Some(row),
+        Output::Health(_) => None,
+    }
+}

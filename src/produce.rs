@@ -1,1 +1,0 @@
-//! Files to input stream. Parses no line.

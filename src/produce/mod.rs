@@ -1,0 +1,147 @@
+//! Files to input stream. Parses no line.
+//!
+//! One thread tails the files; this task appends what it reads, with the files' positions, and tells the thread what
+//! is durable. Every record carries its provenance, so what is sent twice after a crash is recognised.
+
+mod record;
+mod source;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::{sync::mpsc, task::JoinSet, time::MissedTickBehavior};
+
+use crate::{
+    backend::{Append, Backend, BackendError, Stage, StreamWriter, retry::Retry},
+    clock::Clock,
+    engine::{producers::ALIVE_EVERY_MS, provenance::Node},
+    stop::{Phase, Stop},
+    tail,
+};
+
+pub use source::Input;
+
+/// How many reads may wait for the stream: with [`READ_BYTES`] this bounds the memory of a producer.
+const READS_IN_FLIGHT: usize = 2;
+/// How many bytes one read takes from all files together.
+pub(crate) const READ_BYTES: usize = 4 * 1024 * 1024;
+
+/// What to produce, and how.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which files, and from where.
+    pub input: Input,
+    /// How long lines are gathered before they are sent, in milliseconds.
+    pub record_age_ms: u64,
+    /// The time of day.
+    pub clock: Clock,
+}
+
+/// Why `produce` ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ProduceError {
+    /// The port failed.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// The files cannot be watched.
+    #[error(transparent)]
+    Tail(#[from] tail::TailError),
+}
+
+/// What the thread that reads hands over.
+pub(crate) struct Read {
+    pub(crate) pieces: Vec<tail::Piece>,
+    pub(crate) states: Vec<(u64, Vec<u8>)>,
+}
+
+/// Sends what the files hold and what they grow by until `stop`: on [`Drain`](Phase::Drain) to their ends, on
+/// [`Stop`](Phase::Stop) at once. Says hello once a minute, and goodbye at the end.
+///
+/// # Errors
+/// [`ProduceError`]; what was acknowledged stays so, and the rest is sent after the next start.
+pub async fn run<B: Backend>(backend: &B, settings: Settings, stop: Stop) -> Result<(), ProduceError> {
+    let _lock = backend.checkpoints(Stage::Produce).await?;
+    let mut writer = backend.writer(crate::backend::Stream::Input).await?;
+    let known = writer.sources().await?.into_iter().map(|source| (source.generation, source.state)).collect();
+    let (sender, reads) = mpsc::channel(READS_IN_FLIGHT);
+    let (durable, acknowledged) = std::sync::mpsc::channel();
+    let mut source = source::open(&settings, known)?;
+    let mut tasks = JoinSet::new();
+    let (age, clock, stopping) = (Duration::from_millis(settings.record_age_ms), settings.clock, stop.clone());
+    tasks.spawn_blocking(move || source.read_all(&source::Wires { sender, acknowledged, stop: stopping, clock, age }));
+    let mut sending = Sending {
+        node: writer.node(),
+        writer,
+        acked: BTreeMap::new(),
+        durable,
+        read_bytes: 0,
+        sent_bytes: 0,
+    };
+    let sent = sending.run(reads, stop).await;
+    while let Some(ended) = tasks.join_next().await {
+        ended.map_err(|why| BackendError::failed("the thread that reads files ended", why))??;
+    }
+    sent.map_err(ProduceError::from)
+}
+
+struct Sending<W> {
+    node: Node,
+    writer: W,
+    /// By generation: what was acknowledged, and stored, when the next record is made.
+    acked: BTreeMap<u64, u64>,
+    durable: std::sync::mpsc::Sender<(u64, u64)>,
+    read_bytes: u64,
+    sent_bytes: u64,
+}
+
+impl<W: StreamWriter> Sending<W> {
+    async fn run(&mut self, mut reads: mpsc::Receiver<Read>, mut stop: Stop) -> Result<(), BackendError> {
+        let mut alive = tokio::time::interval(Duration::from_millis(ALIVE_EVERY_MS.unsigned_abs()));
+        alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.reached(Phase::Stop) => break,
+                read = reads.recv() => match read {
+                    Some(read) => self.send(read).await?,
+                    None => break,
+                },
+                _ = alive.tick() => self.say(false).await?,
+            }
+        }
+        self.say(true).await
+    }
+
+    async fn send(&mut self, read: Read) -> Result<(), BackendError> {
+        let Read { pieces, states } = read;
+        let ends: Vec<(u64, u64)> = pieces.iter().map(|piece| (piece.generation, piece.end)).collect();
+        let bytes: u64 = pieces.iter().map(|piece| piece.end - piece.start).sum();
+        self.read_bytes += bytes;
+        let acked = &self.acked;
+        let record = |piece: tail::Piece| {
+            let acked = acked.get(&piece.generation).copied().unwrap_or_default();
+            record::of_piece(self.node, piece, acked)
+        };
+        let records = pieces.into_iter().map(record).collect();
+        self.append(Append { records, sources: record::sources(states) }).await?;
+        self.sent_bytes += bytes;
+        for (generation, end) in ends {
+            self.acked.insert(generation, end);
+            // The thread may be gone already: then nobody asks what is durable.
+            let _ = self.durable.send((generation, end));
+        }
+        Ok(())
+    }
+
+    async fn say(&mut self, stopped: bool) -> Result<(), BackendError> {
+        let record = record::alive(self.node, (self.read_bytes, self.sent_bytes), stopped);
+        self.append(Append { records: vec![record], sources: Vec::new() }).await
+    }
+
+    async fn append(&mut self, append: Append) -> Result<(), BackendError> {
+        let mut retry = Retry::new("appending to the input stream");
+        while let Err(error) = self.writer.append(append.clone()).await {
+            retry.pause(error).await?;
+        }
+        Ok(())
+    }
+}

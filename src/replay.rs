@@ -1,1 +1,0 @@
-//! Log files straight through the engine, in parallel. Keeps no state.

@@ -1,0 +1,150 @@
+//! Blocks of logs counted by threads. The results are the same however many there are; so is their order.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread::Scope,
+};
+
+use crate::{
+    engine::{
+        count::{Block, Counter, Plan},
+        reference::Reference,
+        time::Timestamp,
+    },
+    replay::log::{Log, Next},
+};
+
+/// A log being read, shared by the threads that read it in turn.
+type Shared = Arc<Mutex<Log>>;
+
+/// One counted block, and what follows it.
+pub(crate) type Counted = (Block, Next);
+
+struct Done {
+    log: usize,
+    number: u64,
+    counted: Counted,
+}
+
+struct Job {
+    log: usize,
+    shared: Shared,
+}
+
+/// Counts blocks, with threads or without.
+pub(crate) struct Workers {
+    counter: Counter,
+    buffer: Vec<u8>,
+    bytes: Arc<AtomicU64>,
+    jobs: Option<Sender<Job>>,
+    done: Receiver<Done>,
+    ahead: u64,
+}
+
+/// One open log: what was asked for and what came back.
+pub(crate) struct Reading {
+    shared: Shared,
+    asked: u64,
+    taken: u64,
+    ready: BTreeMap<u64, Counted>,
+}
+
+impl Workers {
+    /// Starts `threads` threads in `scope`; with one, blocks are counted where they are asked for.
+    pub(crate) fn start<'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        threads: usize,
+        counting: (&Arc<Plan>, &Arc<Reference>),
+        bytes: &Arc<AtomicU64>,
+    ) -> Self {
+        let (jobs, waiting) = channel();
+        let (finished, done) = channel();
+        let waiting = Arc::new(Mutex::new(waiting));
+        let counter = || Counter::new(Arc::clone(counting.0), Arc::clone(counting.1));
+        let threads = if threads > 1 { threads } else { 0 };
+        for _ in 0..threads {
+            let (waiting, finished, bytes) = (Arc::clone(&waiting), finished.clone(), Arc::clone(bytes));
+            let mut counter = counter();
+            scope.spawn(move || work(&waiting, &finished, &mut counter, &bytes));
+        }
+        Self {
+            counter: counter(),
+            buffer: Vec::new(),
+            bytes: Arc::clone(bytes),
+            jobs: (threads > 0).then_some(jobs),
+            done,
+            ahead: 2 * threads as u64,
+        }
+    }
+
+    /// Opens a log.
+    pub(crate) fn open(path: &Path) -> io::Result<Reading> {
+        let shared = Arc::new(Mutex::new(Log::open(path)?));
+        Ok(Reading { shared, asked: 0, taken: 0, ready: BTreeMap::new() })
+    }
+
+    /// The next block of log number `log` of `logs`.
+    pub(crate) fn next(&mut self, log: usize, logs: &mut BTreeMap<usize, Reading>) -> Counted {
+        let ahead = (self.ahead / logs.len().max(1) as u64).max(1);
+        let Some(reading) = logs.get_mut(&log) else {
+            return (Block::default(), Next::End);
+        };
+        let Some(jobs) = &self.jobs else {
+            return read_and_count(&reading.shared, &mut self.counter, &mut self.buffer, &self.bytes).1;
+        };
+        while reading.asked < reading.taken + ahead {
+            if jobs.send(Job { log, shared: Arc::clone(&reading.shared) }).is_err() {
+                return gone();
+            }
+            reading.asked += 1;
+        }
+        let number = reading.taken;
+        reading.taken += 1;
+        loop {
+            if let Some(counted) = logs.get_mut(&log).and_then(|reading| reading.ready.remove(&number)) {
+                return counted;
+            }
+            let Ok(done) = self.done.recv() else { return gone() };
+            if let Some(reading) = logs.get_mut(&done.log) {
+                reading.ready.insert(done.number, done.counted);
+            }
+        }
+    }
+}
+
+fn gone() -> Counted {
+    (Block::default(), Next::Broken(io::Error::other("the counting threads are gone")))
+}
+
+fn work(waiting: &Mutex<Receiver<Job>>, finished: &Sender<Done>, counter: &mut Counter, bytes: &AtomicU64) {
+    let mut buffer = Vec::new();
+    loop {
+        let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Job { log, shared }) = job else { return };
+        let (number, block) = read_and_count(&shared, counter, &mut buffer, bytes);
+        if finished.send(Done { log, number, counted: block }).is_err() {
+            return;
+        }
+    }
+}
+
+fn read_and_count(
+    shared: &Mutex<Log>,
+    counter: &mut Counter,
+    buffer: &mut Vec<u8>,
+    bytes: &AtomicU64,
+) -> (u64, Counted) {
+    let place = shared.lock().unwrap_or_else(PoisonError::into_inner).next_block(buffer);
+    let mut block = Block::default();
+    counter.count(buffer, Timestamp::MIN, &mut block);
+    block.counters.read_bytes += place.dropped;
+    bytes.fetch_add(block.counters.read_bytes, Ordering::Relaxed);
+    (place.number, (block, place.next))
+}
