@@ -1,65 +1,226 @@
 //! Which application owns a host: the reference CSV, joined by name, address or CIDR block. Opens no file.
-#![allow(
-    missing_docs,
-    clippy::all,
-    clippy::pedantic,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::allow_attributes,
-    clippy::allow_attributes_without_reason
-)]
+//!
+//! A host is looked up as the log has it, in one hash table of canonical texts. Only what is not found there is brought
+//! into canonical form and looked up again, and only an address that is not found then goes to the blocks.
+
+mod build;
+mod cidr;
+mod csv;
+mod difference;
+pub mod edit;
+mod error;
+mod host;
+mod sample;
+mod scan;
+mod table;
+#[cfg(test)]
+mod tests;
+mod validity;
+
+use std::fmt;
+
+use self::{cidr::Blocks, host::Host, table::HostTable, validity::Timelines};
+pub use self::{
+    difference::{Changes, Difference},
+    error::{Fault, ReferenceError},
+};
 use crate::engine::time::Timestamp;
-#[derive(Debug, Clone)]
+
+/// The most rows a file may have; one with more is refused.
+pub const MAX_ROWS: usize = 2_000_000;
+
+/// The most bytes a file may have; a larger one is refused.
+pub const MAX_BYTES: usize = 256 * 1024 * 1024;
+
+/// The most distinct applications a file may name; one with more is refused.
+pub const MAX_APPLICATIONS: usize = 65_536;
+
+/// The most characters of an application's name; a file with a longer one is refused.
+pub const MAX_APPLICATION: usize = 256;
+
+/// The most characters of a contact; a file with a longer one is refused.
+pub const MAX_CONTACT: usize = 1_024;
+
+/// Who owns a host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Owner {
+    /// The application's name, never empty.
     pub application: String,
+    /// Whom to contact; may be empty.
     pub contact: String,
 }
+
+/// What a host resolves to, as long as the same [`Reference`] is in force.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Resolution {
+    /// Nobody owns it.
     Unowned,
+    /// This index into [`Reference::owners`] does, at all times.
     Owned(u32),
+    /// That depends on the time: ask [`Reference::owner_at`].
     ByTime(u32),
 }
-#[derive(Debug, Default)]
+
+/// Reference data, complete and immutable.
+///
+/// ```
+/// use logtally::engine::reference::{Reference, Resolution};
+/// let csv = b"Host,ApplicationName,Contact\n10.0.0.0/8,Billing,billing@example.com\n";
+/// let reference = Reference::parse(csv)?.reference;
+/// let Resolution::Owned(owner) = reference.resolve(b"::ffff:10.1.2.3") else { panic!() };
+/// assert_eq!(reference.owners()[owner as usize].application, "Billing");
+/// assert_eq!(reference.resolve(b"192.0.2.1"), Resolution::Unowned);
+/// # Ok::<(), logtally::engine::reference::ReferenceError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
 pub struct Reference {
     owners: Vec<Owner>,
-    hosts: std::collections::HashMap<Vec<u8>, u32>,
+    /// One owner of each application, sorted by name.
+    applications: Vec<u32>,
+    hosts: HostTable<Resolution>,
+    blocks: Blocks,
+    timelines: Timelines,
 }
+
+/// A file that was accepted.
+#[derive(Clone, Debug, Default)]
 pub struct Parsed {
+    /// What it says.
     pub reference: Reference,
-    pub warnings: Vec<String>,
+    /// What is odd about it: the first 20 in the order of the file.
+    pub warnings: Vec<Warning>,
+    /// How many warnings there were.
+    pub warnings_total: u64,
 }
-impl Reference {
-    pub fn parse(csv: &[u8]) -> Result<Parsed, String> {
-        let mut r = Self::default();
-        for line in std::str::from_utf8(csv).unwrap().lines().skip(1) {
-            let p: Vec<_> = line.split(',').collect();
-            let i = r.owners.iter().position(|o| o.application == p[1] && o.contact == p[2]).unwrap_or_else(
-                || {
-                    r.owners.push(Owner { application: p[1].into(), contact: p[2].into() });
-                    r.owners.len() - 1
-                },
-            );
-            r.hosts.insert(p[0].into(), i as u32);
+
+/// What is odd about a file that is accepted nevertheless.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Warning {
+    /// Two rows of one host are valid at the same time; the last one in the file wins.
+    Repeated {
+        /// The row that wins.
+        row: u64,
+        /// The host in canonical form.
+        host: String,
+        /// A row that loses.
+        earlier: u64,
+    },
+    /// A block has bits behind its prefix; they are ignored.
+    HostBits {
+        /// The row.
+        row: u64,
+        /// The block as written.
+        host: String,
+        /// The block in force.
+        read_as: String,
+    },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Repeated { row, host, earlier } => {
+                write!(f, "row {row}: {host} is also in row {earlier}: the last row wins")
+            }
+            Self::HostBits { row, host, read_as } => {
+                write!(
+                    f,
+                    "row {row}: {host} has bits behind its prefix: read as {read_as}"
+                )
+            }
         }
-        Ok(Parsed { reference: r, warnings: vec![] })
     }
+}
+
+impl Reference {
+    /// Reads the CSV: the header `Host,ApplicationName,Contact` in any order and case, blanks around cells, byte order
+    /// mark and any line ends accepted, further columns and blank rows ignored; optional `ValidFrom` (inclusive) and
+    /// `ValidTo` (exclusive), RFC 3339.
+    ///
+    /// # Errors
+    /// The first fault of the file, with its row.
+    pub fn parse(csv: &[u8]) -> Result<Parsed, ReferenceError> {
+        let mut rows = csv::Rows::open(csv)?;
+        let mut builder = build::Builder::default();
+        while let Some(row) = rows.next()? {
+            builder.add(&row);
+        }
+        builder.finish(rows.data())
+    }
+
+    /// Every distinct application and contact of the file, in its order; at most one a row.
+    #[must_use]
     pub fn owners(&self) -> &[Owner] {
         &self.owners
     }
+
+    /// Every distinct application, sorted.
     pub fn applications(&self) -> impl Iterator<Item = &str> {
-        let mut v: Vec<&str> = self.owners.iter().map(|o| &*o.application).collect();
-        v.sort();
-        v.dedup();
-        v.into_iter()
+        let owners = self.applications.iter();
+        let owners = owners.filter_map(|&owner| self.owners.get(owner as usize));
+        owners.map(|owner| owner.application.as_str())
     }
+
+    /// Who owns `host`, the bytes of a log. A name or address of the file beats its blocks, and the longest prefix beats
+    /// the others. Costs one look-up for a host that the file has in the same form.
+    #[inline]
+    #[must_use]
     pub fn resolve(&self, host: &[u8]) -> Resolution {
-        self.hosts.get(host).map_or(Resolution::Unowned, |&o| Resolution::Owned(o))
-    }
-    pub fn owner_at(&self, r: Resolution, _: Timestamp) -> Option<u32> {
-        match r {
-            Resolution::Owned(o) => Some(o),
-            _ => None,
+        match self.hosts.get(host) {
+            Some(resolution) => resolution,
+            None => self.resolve_canonical(host),
         }
     }
+
+    /// The owner at `time` of a host that resolved to `resolution`: an index into [`Self::owners`].
+    #[inline]
+    #[must_use]
+    pub fn owner_at(&self, resolution: Resolution, time: Timestamp) -> Option<u32> {
+        match resolution {
+            Resolution::Unowned => None,
+            Resolution::Owned(owner) => Some(owner),
+            Resolution::ByTime(_) => self.timelines.owner_at(resolution, time),
+        }
+    }
+
+    /// How many hosts and blocks the file has, each counted once.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.hosts.len() + self.blocks.len()
+    }
+
+    /// Whether the file has no rows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What `newer` changes.
+    #[must_use]
+    pub fn difference(&self, newer: &Self) -> Difference {
+        Difference::between(self, newer)
+    }
+
+    fn resolve_canonical(&self, host: &[u8]) -> Resolution {
+        let Some(written) = text(host) else {
+            return Resolution::Unowned;
+        };
+        match Host::parse(written) {
+            None | Some(Host::Block(..)) => Resolution::Unowned,
+            Some(Host::Name(name)) if name == written => Resolution::Unowned,
+            Some(Host::Name(name)) => self.hosts.get(name.as_bytes()).unwrap_or(Resolution::Unowned),
+            Some(Host::Address(address)) => {
+                let canonical = address.to_string();
+                let own = (canonical != written).then(|| self.hosts.get(canonical.as_bytes()));
+                own.flatten().unwrap_or_else(|| self.blocks.resolve(address))
+            }
+        }
+    }
+}
+
+/// Logged bytes as text, if they can be a host at all.
+fn text(host: &[u8]) -> Option<&str> {
+    (host.len() <= host::MAX_HOST)
+        .then(|| std::str::from_utf8(host).ok())
+        .flatten()
 }
