@@ -7,10 +7,7 @@
 mod shard;
 mod start;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use dashmap::DashMap;
 use tokio::{sync::watch, task::JoinSet};
@@ -139,7 +136,7 @@ pub async fn run<B: Backend>(backend: &B, settings: Settings, stop: Stop) -> Res
         let shards = backend.shards(Stream::Input).await?;
         for shard in ready(&shards, &finished, &started) {
             started.insert(shard.id.clone());
-            tasks.spawn(worker.clone().run(shard.clone()));
+            tasks.spawn(worker.clone().run(shard));
         }
         let Some(ended) = tasks.join_next().await else { return Ok(()) };
         let ended = ended.map_err(|why| BackendError::failed("a shard's task ended", why))??;
@@ -153,16 +150,11 @@ pub async fn run<B: Backend>(backend: &B, settings: Settings, stop: Stop) -> Res
 }
 
 /// The shards that may be read now: not started yet, and every parent that is still kept is finished.
-fn ready<'s>(
-    shards: &'s [Shard],
-    finished: &BTreeSet<ShardId>,
-    started: &BTreeSet<ShardId>,
-) -> impl Iterator<Item = &'s Shard> {
-    let kept: BTreeMap<ShardId, bool> =
-        shards.iter().map(|shard| (shard.id.clone(), finished.contains(&shard.id))).collect();
-    let started = started.clone();
-    shards.iter().filter(move |shard| {
-        let waits = shard.parents.iter().any(|parent| kept.get(parent) == Some(&false));
-        !waits && !started.contains(&shard.id)
-    })
+fn ready(shards: &[Shard], finished: &BTreeSet<ShardId>, started: &BTreeSet<ShardId>) -> Vec<Shard> {
+    let waited_for: BTreeSet<&ShardId> =
+        shards.iter().map(|shard| &shard.id).filter(|shard| !finished.contains(shard)).collect();
+    let may = |shard: &&Shard| {
+        !started.contains(&shard.id) && !shard.parents.iter().any(|parent| waited_for.contains(parent))
+    };
+    shards.iter().filter(may).cloned().collect()
 }

@@ -10,8 +10,8 @@ use crate::{
         start::{engine, load, origin, outgoing},
     },
     backend::{
-        Append, Backend, BackendError, Batch, Checkpoint, CheckpointStore, Outbox, SequenceNumber, Shard, ShardId, StartAt,
-        Stream, StreamReader, StreamWriter, retry::Retry,
+        Append, Backend, BackendError, Batch, Checkpoint, CheckpointStore, Outbox, SequenceNumber, Shard,
+        ShardId, StartAt, Stream, StreamReader, StreamWriter, retry::Retry,
     },
     engine::{
         cut::CutRef,
@@ -79,8 +79,18 @@ impl<B: Backend> Worker<B> {
         let pause = Duration::from_millis(self.settings.checkpoint_interval_ms);
         let saved = Instant::now();
         let engine = Some(engine);
-        let mut running =
-            Running { worker: self, shard, origin, writer, engine, position, outbox, saved, pause, changed: false };
+        let mut running = Running {
+            worker: self,
+            shard,
+            origin,
+            writer,
+            engine,
+            position,
+            outbox,
+            saved,
+            pause,
+            changed: false,
+        };
         running.send().await?;
         running.pack(&rows);
         running.read(&mut reader).await
@@ -236,7 +246,10 @@ impl<B: Backend> Running<B> {
         Ok(())
     }
 
-    #[expect(clippy::expect_used, reason = "the engine is away only inside process, which puts it back or ends the task")]
+    #[expect(
+        clippy::expect_used,
+        reason = "the engine is away only inside process, which puts it back or ends the task"
+    )]
     fn engine(&mut self) -> &mut Engine {
         self.engine.as_mut().expect("the engine is here between batches")
     }

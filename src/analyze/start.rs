@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use crate::{
     analyze::{AnalyzeError, Settings, StartMode},
-    backend::{Backend, Checkpoint, CheckpointStore, Outbox, Outgoing, SequenceNumber, Shard, ShardId, Stream, retry::Retry},
+    backend::{
+        Backend, Checkpoint, CheckpointStore, Outbox, Outgoing, SequenceNumber, Shard, ShardId, Stream,
+        retry::Retry,
+    },
     engine::{
         count::Counter,
         cut::{Cut, CutRef},
@@ -50,7 +53,8 @@ pub(crate) async fn prepare<B: Backend>(
         refuse_recount(backend, settings, &found).await?;
     }
     let epoch = last + 1;
-    let mut cuts: std::collections::BTreeMap<_, _> = found.into_iter().map(|(s, f)| (s.id.clone(), f)).collect();
+    let mut cuts: std::collections::BTreeMap<_, _> =
+        found.into_iter().map(|(s, f)| (s.id.clone(), f)).collect();
     for shard in shards {
         let old = cuts.remove(&shard.id);
         begin(backend, store, settings, (shard, epoch, old)).await?;
@@ -59,7 +63,10 @@ pub(crate) async fn prepare<B: Backend>(
 }
 
 /// Loads a shard's cut.
-pub(crate) async fn load(store: &impl CheckpointStore, shard: &ShardId) -> Result<Option<Found>, AnalyzeError> {
+pub(crate) async fn load(
+    store: &impl CheckpointStore,
+    shard: &ShardId,
+) -> Result<Option<Found>, AnalyzeError> {
     let mut retry = Retry::new("loading a checkpoint");
     let loaded = loop {
         match store.load(shard).await {

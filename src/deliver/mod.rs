@@ -2,14 +2,12 @@
 //!
 //! Each parcel is published once: the metric sink remembers the ids, so a batch read again after a crash adds nothing.
 
-mod watch;
-
 use tokio::task::JoinSet;
 
 use crate::{
     backend::{
-        Backend, BackendError, Batch, Checkpoint, CheckpointStore, MetricSink, Parcel, Published, ShardId, Stage, StartAt,
-        Stream, StreamReader, retry::Retry,
+        Backend, BackendError, Batch, Checkpoint, CheckpointStore, MetricSink, Parcel, Published, ShardId,
+        Stage, StartAt, Stream, StreamReader, retry::Retry,
     },
     engine::{
         parcel::unpack,
@@ -17,8 +15,6 @@ use crate::{
     },
     stop::{Phase, Stop},
 };
-
-pub use watch::{Alarms, Notify, watch};
 
 /// Publishes the output stream until `stop`: on [`Drain`](Phase::Drain) to its tip, on [`Stop`](Phase::Stop) at once.
 ///
@@ -69,7 +65,8 @@ impl<B: Backend> Shard<B> {
                 }
             };
             retry = Retry::new("reading the output stream");
-            let drained = batch.records.is_empty() && batch.behind_ms == 0 && self.stop.phase() == Phase::Drain;
+            let drained =
+                batch.records.is_empty() && batch.behind_ms == 0 && self.stop.phase() == Phase::Drain;
             let ended = batch.end_of_shard;
             self.deliver(batch, &mut sink).await?;
             if drained || ended {

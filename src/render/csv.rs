@@ -88,10 +88,7 @@ mod tests {
         };
         let text = csv(&report);
         let mut reader = ::csv::Reader::from_reader(text.as_bytes());
-        let read: Vec<String> = reader
-            .records()
-            .map(|record| record.unwrap()[0].to_owned())
-            .collect();
+        let read: Vec<String> = reader.records().map(|record| record.unwrap()[0].to_owned()).collect();
         assert_eq!(read, cells);
     }
 }

@@ -90,10 +90,7 @@ mod tests {
 
     #[test]
     fn a_parser_reads_back_exactly_what_was_written() {
-        let hostile: String = (0..0x300)
-            .chain(0xe_0000..0xe_0080)
-            .filter_map(char::from_u32)
-            .collect();
+        let hostile: String = (0..0x300).chain(0xe_0000..0xe_0080).filter_map(char::from_u32).collect();
         let mut out = Vec::new();
         write_line(&mut out, &hostile).unwrap();
         let text = String::from_utf8(out).unwrap();

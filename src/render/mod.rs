@@ -75,21 +75,13 @@ impl Column {
     /// A column of names or times.
     #[must_use]
     pub const fn left(name: &'static str, title: &'static str) -> Self {
-        Self {
-            name,
-            title,
-            align: Align::Left,
-        }
+        Self { name, title, align: Align::Left }
     }
 
     /// A column of numbers.
     #[must_use]
     pub const fn right(name: &'static str, title: &'static str) -> Self {
-        Self {
-            name,
-            title,
-            align: Align::Right,
-        }
+        Self { name, title, align: Align::Right }
     }
 }
 
@@ -174,12 +166,7 @@ fn sample() -> Report {
                 1432.into(),
                 Cell::Percent(0.9728),
             ],
-            vec![
-                Cell::Empty,
-                "=cmd|'/c calc'!A1".into(),
-                Cell::Count(0),
-                Cell::Percent(0.0),
-            ],
+            vec![Cell::Empty, "=cmd|'/c calc'!A1".into(), Cell::Count(0), Cell::Percent(0.0)],
             vec![Cell::Empty, "日本 \u{1b}[31m\u{9b}m \u{202e}a,\"b\"\n".into()],
             vec![
                 Cell::Empty,

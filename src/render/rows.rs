@@ -120,11 +120,7 @@ mod tests {
             revision: 9,
             response: None,
             response_count: 3,
-            top_hosts: vec![HostCount {
-                host: "\u{9b}evil".to_owned(),
-                count: 3,
-                error: 0,
-            }],
+            top_hosts: vec![HostCount { host: "\u{9b}evil".to_owned(), count: 3, error: 0 }],
             ..billing.clone()
         };
         [billing, unknown]
@@ -165,10 +161,8 @@ mod tests {
     #[test]
     fn the_csv_header_names_the_json_fields_in_their_order() {
         let text = written(RowFormat::Json, &rows()[..1]);
-        let names: Vec<usize> = HEADER
-            .iter()
-            .map(|name| text.find(&format!("\"{name}\":")).unwrap())
-            .collect();
+        let names: Vec<usize> =
+            HEADER.iter().map(|name| text.find(&format!("\"{name}\":")).unwrap()).collect();
         assert!(names.is_sorted(), "{names:?}");
         assert_eq!(text.matches("\":").count(), HEADER.len());
     }

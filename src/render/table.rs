@@ -17,10 +17,8 @@ pub(super) fn write(report: &Report, out: &mut impl Write) -> io::Result<()> {
         return Ok(());
     }
     let header: Vec<String> = report.columns.iter().map(|c| c.title.to_owned()).collect();
-    let rows: Vec<Vec<String>> = report
-        .cells()
-        .map(|row| row.map(|(_, cell)| show(cell)).collect())
-        .collect();
+    let rows: Vec<Vec<String>> =
+        report.cells().map(|row| row.map(|(_, cell)| show(cell)).collect()).collect();
     let mut widths: Vec<usize> = header.iter().map(|title| title.width()).collect();
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -118,10 +116,7 @@ mod tests {
     #[test]
     fn a_report_of_nothing_is_a_header_or_nothing() {
         assert_eq!(table(&Report::default()), "");
-        let header = Report {
-            columns: vec![Column::right("n", "N")],
-            rows: Vec::new(),
-        };
+        let header = Report { columns: vec![Column::right("n", "N")], rows: Vec::new() };
         assert_eq!(table(&header), "N\n");
     }
 }

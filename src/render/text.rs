@@ -18,9 +18,7 @@ pub fn escape_terminal(text: &str) -> Cow<'_, str> {
 
 /// As [`escape_terminal`], but line ends and tabs stay as they are: for formats that quote them.
 pub(super) fn escape_but_blanks(text: &str) -> Cow<'_, str> {
-    escape_where(text, |character| {
-        is_unsafe(character) && !matches!(character, '\n' | '\r' | '\t')
-    })
+    escape_where(text, |character| is_unsafe(character) && !matches!(character, '\n' | '\r' | '\t'))
 }
 
 /// Whether a terminal would act on `character` or an eye would miss it.

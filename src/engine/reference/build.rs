@@ -99,24 +99,12 @@ impl Builder {
         }
         drop(self.blocks);
         blocks.shrink();
-        let hosts = self
-            .hosts
-            .map(|host, last| history.settle_host(host, last, &blocks));
-        let reference = Reference {
-            owners: self.owners.list,
-            applications,
-            hosts,
-            blocks,
-            timelines: history.timelines,
-        };
+        let hosts = self.hosts.map(|host, last| history.settle_host(host, last, &blocks));
+        let reference =
+            Reference { owners: self.owners.list, applications, hosts, blocks, timelines: history.timelines };
         Ok(Parsed {
             reference,
-            warnings: history
-                .warnings
-                .kept
-                .into_iter()
-                .map(|note| note.warning(data))
-                .collect(),
+            warnings: history.warnings.kept.into_iter().map(|note| note.warning(data)).collect(),
             warnings_total: history.warnings.total,
         })
     }
@@ -126,39 +114,22 @@ impl History {
     /// Settles a name or address, given its last row.
     fn settle_host(&mut self, host: &[u8], last: u32, blocks: &Blocks) -> Resolution {
         let row = self.rows.get(last as usize);
-        if let Some(Row {
-            owner,
-            previous: None,
-            period: None,
-            ..
-        }) = row
-        {
+        if let Some(Row { owner, previous: None, period: None, .. }) = row {
             return Resolution::Owned(*owner); // nearly every host: one row, always valid
         }
         let before = |&row: &u32| self.rows.get(row as usize).and_then(|row| row.previous);
         let mut chain: Vec<u32> = std::iter::successors(Some(last), before).collect();
         chain.reverse();
         let host = String::from_utf8_lossy(host);
-        let around = host
-            .parse()
-            .map_or(Resolution::Unowned, |address| blocks.resolve(address));
+        let around = host.parse().map_or(Resolution::Unowned, |address| blocks.resolve(address));
         self.settle(&host, &chain, around)
     }
 
     /// Settles a host, given its rows in the order of the file.
     fn settle(&mut self, host: &impl fmt::Display, chain: &[u32], around: Resolution) -> Resolution {
-        let Self {
-            rows,
-            timelines,
-            warnings,
-        } = self;
+        let Self { rows, timelines, warnings } = self;
         let rows: Vec<&Row> = chain.iter().filter_map(|&row| rows.get(row as usize)).collect();
-        if let [
-            Row {
-                owner, period: None, ..
-            },
-        ] = rows.as_slice()
-        {
+        if let [Row { owner, period: None, .. }] = rows.as_slice() {
             return Resolution::Owned(*owner);
         }
         let claim = |row: &&Row| Claim {
@@ -170,10 +141,7 @@ impl History {
             let (Some(later), Some(earlier)) = (rows.get(later), rows.get(earlier)) else {
                 return;
             };
-            let what = What::Repeated {
-                host: host.to_string(),
-                earlier: earlier.at,
-            };
+            let what = What::Repeated { host: host.to_string(), earlier: earlier.at };
             warnings.add(Note { at: later.at, what });
         })
     }
@@ -183,11 +151,9 @@ impl Note {
     fn warning(self, data: &[u8]) -> Warning {
         let row = row_at(data, self.at as usize);
         match self.what {
-            What::Repeated { host, earlier } => Warning::Repeated {
-                row,
-                host,
-                earlier: row_at(data, earlier as usize),
-            },
+            What::Repeated { host, earlier } => {
+                Warning::Repeated { row, host, earlier: row_at(data, earlier as usize) }
+            }
             What::HostBits { host, read_as } => Warning::HostBits { row, host, read_as },
         }
     }
@@ -209,19 +175,15 @@ impl Owners {
                 .is_some_and(|owner| owner.application == application && owner.contact == contact)
         };
         let hash_of = |&known: &u32| {
-            list.get(known as usize).map_or(0, |owner| {
-                hasher.hash_one((owner.application.as_str(), owner.contact.as_str()))
-            })
+            list.get(known as usize)
+                .map_or(0, |owner| hasher.hash_one((owner.application.as_str(), owner.contact.as_str())))
         };
         match index.entry(hasher.hash_one((application, contact)), is, hash_of) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(vacant) => {
                 let new = small(list.len());
                 vacant.insert(new);
-                list.push(Owner {
-                    application: application.to_owned(),
-                    contact: contact.to_owned(),
-                });
+                list.push(Owner { application: application.to_owned(), contact: contact.to_owned() });
                 new
             }
         }
@@ -229,11 +191,7 @@ impl Owners {
 
     /// One owner of each application, sorted by name.
     fn applications(&self) -> Vec<u32> {
-        let name = |index: &u32| {
-            self.list
-                .get(*index as usize)
-                .map(|owner| owner.application.as_str())
-        };
+        let name = |index: &u32| self.list.get(*index as usize).map(|owner| owner.application.as_str());
         let mut applications: Vec<u32> = (0..small(self.list.len())).collect();
         applications.sort_by(|left, right| name(left).cmp(&name(right)));
         applications.dedup_by(|left, right| name(left) == name(right));

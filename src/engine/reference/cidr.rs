@@ -41,11 +41,7 @@ impl Blocks {
         let around = forest.innermost(block.first, block.family);
         let resolution = resolve(forest.resolution(around));
         forest.firsts.push(block.first);
-        forest.nodes.push(Node {
-            length: block.length,
-            around,
-            resolution,
-        });
+        forest.nodes.push(Node { length: block.length, around, resolution });
     }
 
     /// What the innermost block around `address` resolves to.
@@ -111,11 +107,7 @@ impl Forest {
 
     fn block(&self, index: usize, family: Family) -> Option<Block> {
         let (&first, node) = self.firsts.get(index).zip(self.nodes.get(index))?;
-        Some(Block {
-            family,
-            first,
-            length: node.length,
-        })
+        Some(Block { family, first, length: node.length })
     }
 
     fn resolution(&self, index: Option<u32>) -> Resolution {
@@ -156,31 +148,17 @@ mod tests {
         let holding = blocks.iter().enumerate();
         let holding = holding.filter(|(_, block)| block.family == family && block.contains(bits));
         let longest = holding.max_by_key(|(_, block)| block.length);
-        longest.map_or(Resolution::Unowned, |(index, _)| {
-            Resolution::Owned(u32::try_from(index).unwrap())
-        })
+        longest.map_or(Resolution::Unowned, |(index, _)| Resolution::Owned(u32::try_from(index).unwrap()))
     }
 
     #[test]
     fn the_whole_of_one_address_space_holds_nothing_of_the_other() {
         let (blocks, _) = build(vec![block("::/0")]);
-        assert_eq!(
-            blocks.resolve(IpAddr::from(Ipv4Addr::LOCALHOST)),
-            Resolution::Unowned
-        );
-        assert_eq!(
-            blocks.resolve(IpAddr::from(Ipv6Addr::LOCALHOST)),
-            Resolution::Owned(0)
-        );
+        assert_eq!(blocks.resolve(IpAddr::from(Ipv4Addr::LOCALHOST)), Resolution::Unowned);
+        assert_eq!(blocks.resolve(IpAddr::from(Ipv6Addr::LOCALHOST)), Resolution::Owned(0));
         let (blocks, _) = build(vec![block("0.0.0.0/0")]);
-        assert_eq!(
-            blocks.resolve(IpAddr::from(Ipv4Addr::BROADCAST)),
-            Resolution::Owned(0)
-        );
-        assert_eq!(
-            blocks.resolve(IpAddr::from(Ipv6Addr::UNSPECIFIED)),
-            Resolution::Unowned
-        );
+        assert_eq!(blocks.resolve(IpAddr::from(Ipv4Addr::BROADCAST)), Resolution::Owned(0));
+        assert_eq!(blocks.resolve(IpAddr::from(Ipv6Addr::UNSPECIFIED)), Resolution::Unowned);
     }
 
     proptest! {

@@ -49,12 +49,8 @@ impl Columns {
         if (host, application, contact) == (None, None, None) {
             return Err(Fault::NoHeader(found()));
         }
-        let needed = |column, place: Option<usize>| {
-            place.ok_or_else(|| Fault::NoColumn {
-                column,
-                found: found(),
-            })
-        };
+        let needed =
+            |column, place: Option<usize>| place.ok_or_else(|| Fault::NoColumn { column, found: found() });
         Ok(Self {
             host: needed("Host", host)?,
             application: needed("ApplicationName", application)?,
@@ -103,20 +99,11 @@ impl<'a> Rows<'a> {
                 span.map_err(|(fault, offset)| fault.at(data, offset))?;
             }
         }
-        let mut reader = ::csv::ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .from_reader(data);
+        let mut reader = ::csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(data);
         let mut record = ::csv::StringRecord::new();
         let at = advance(&mut reader, &mut record, data)?.ok_or(ReferenceError::Empty)?;
         let columns = Columns::find(record.iter()).map_err(|fault| fault.at(data, at))?;
-        Ok(Self {
-            data,
-            reader,
-            record,
-            columns,
-            read: 0,
-        })
+        Ok(Self { data, reader, record, columns, read: 0 })
     }
 
     /// The file without its byte order mark, to which offsets refer.
@@ -174,10 +161,7 @@ fn advance(
 
 fn row(record: &::csv::StringRecord, columns: Columns) -> Result<Row<'_>, Fault> {
     if record.len() != columns.count {
-        return Err(Fault::Fields {
-            expected: columns.count,
-            found: record.len(),
-        });
+        return Err(Fault::Fields { expected: columns.count, found: record.len() });
     }
     let cell = |column: usize| record.get(column).unwrap_or_default().trim();
     let host_text = cell(columns.host);
@@ -199,10 +183,9 @@ fn row(record: &::csv::StringRecord, columns: Columns) -> Result<Row<'_>, Fault>
 pub(super) fn period<'a>(columns: Columns, cell: impl Fn(usize) -> Cow<'a, str>) -> Result<Period, Fault> {
     let time = |name, column: Option<usize>| match column.map(&cell).as_deref() {
         None | Some("") => Ok(None),
-        Some(text) => Timestamp::parse_rfc3339(text).map(Some).map_err(|_| Fault::Time {
-            column: name,
-            cell: shown(text),
-        }),
+        Some(text) => Timestamp::parse_rfc3339(text)
+            .map(Some)
+            .map_err(|_| Fault::Time { column: name, cell: shown(text) }),
     };
     let from = time("ValidFrom", columns.valid_from)?.unwrap_or(Period::ALWAYS.from);
     let to = time("ValidTo", columns.valid_to)?.unwrap_or(Period::ALWAYS.to);

@@ -127,7 +127,5 @@ fn owners(of: &Reference, resolution: Resolution) -> impl Iterator<Item = (Times
     let always = always.into_iter().map(|owner| (Timestamp::MIN, owner));
     let steps = steps.iter().map(|step| (step.from, step.owner));
     let owner = |index: u32| of.owners.get(index as usize);
-    always
-        .chain(steps)
-        .map(move |(from, index)| (from, index.and_then(owner)))
+    always.chain(steps).map(move |(from, index)| (from, index.and_then(owner)))
 }

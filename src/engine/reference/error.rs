@@ -142,10 +142,7 @@ impl Fault {
 
     /// This fault in the row at byte `offset` of `data`.
     pub(super) fn at(self, data: &[u8], offset: usize) -> ReferenceError {
-        ReferenceError::Row {
-            row: row_at(data, offset),
-            fault: self,
-        }
+        ReferenceError::Row { row: row_at(data, offset), fault: self }
     }
 }
 

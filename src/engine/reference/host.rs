@@ -39,9 +39,7 @@ impl<'a> Host<'a> {
         if let Some((address, length)) = text.split_once('/') {
             return Block::parse(address, length).map(|(block, cleared)| Self::Block(block, cleared));
         }
-        address(text)
-            .map(Self::Address)
-            .or_else(|| name(text).map(Self::Name))
+        address(text).map(Self::Address).or_else(|| name(text).map(Self::Name))
     }
 }
 
@@ -88,14 +86,7 @@ impl Block {
         }
         let (_, bits) = bits(address);
         let first = bits & prefix_mask(length);
-        Some((
-            Self {
-                family,
-                first,
-                length,
-            },
-            first != bits,
-        ))
+        Some((Self { family, first, length }, first != bits))
     }
 
     /// Whether `bits`, an address of the same family, lies in the block.
@@ -123,9 +114,7 @@ pub(super) fn bits(address: IpAddr) -> (Family, u128) {
 }
 
 fn prefix_mask(length: u8) -> u128 {
-    u128::MAX
-        .checked_shl(128_u32.saturating_sub(u32::from(length)))
-        .unwrap_or(0)
+    u128::MAX.checked_shl(128_u32.saturating_sub(u32::from(length))).unwrap_or(0)
 }
 
 /// IPv4, or IPv6 with or without brackets and zone.
@@ -151,9 +140,7 @@ fn name(text: &str) -> Option<Cow<'_, str>> {
     let name = text.strip_suffix('.').unwrap_or(text);
     let labels_fit = name.split('.').all(|label| {
         (1..=MAX_LABEL).contains(&label.len())
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
     });
     let last = name.rsplit('.').next().unwrap_or_default();
     if name.len() > MAX_NAME || !labels_fit || last.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
@@ -198,11 +185,7 @@ mod tests {
             ("2001:db8::1/32", "2001:db8::/32"),
         ] {
             assert_eq!(canonical(written).as_deref(), Some(canonical_form), "{written}");
-            assert_eq!(
-                canonical(canonical_form).as_deref(),
-                Some(canonical_form),
-                "canonical twice"
-            );
+            assert_eq!(canonical(canonical_form).as_deref(), Some(canonical_form), "canonical twice");
         }
     }
 
@@ -255,16 +238,10 @@ mod tests {
 
     #[test]
     fn cleared_host_bits_are_told() {
-        for (text, cleared) in [
-            ("10.0.0.0/8", false),
-            ("10.0.0.1/8", true),
-            ("::1/128", false),
-            ("::1/0", true),
-        ] {
-            assert!(
-                matches!(Host::parse(text), Some(Host::Block(_, told)) if told == cleared),
-                "{text}"
-            );
+        for (text, cleared) in
+            [("10.0.0.0/8", false), ("10.0.0.1/8", true), ("::1/128", false), ("::1/0", true)]
+        {
+            assert!(matches!(Host::parse(text), Some(Host::Block(_, told)) if told == cleared), "{text}");
         }
     }
 
@@ -273,17 +250,10 @@ mod tests {
         let Some(Host::Block(block, _)) = Host::parse("10.0.0.128/25") else {
             panic!("no block");
         };
-        for (address, inside) in [
-            ("10.0.0.127", false),
-            ("10.0.0.128", true),
-            ("10.0.0.255", true),
-            ("10.0.1.0", false),
-        ] {
-            assert_eq!(
-                block.contains(bits(address.parse().unwrap()).1),
-                inside,
-                "{address}"
-            );
+        for (address, inside) in
+            [("10.0.0.127", false), ("10.0.0.128", true), ("10.0.0.255", true), ("10.0.1.0", false)]
+        {
+            assert_eq!(block.contains(bits(address.parse().unwrap()).1), inside, "{address}");
         }
     }
 }

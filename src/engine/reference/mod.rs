@@ -123,10 +123,7 @@ impl fmt::Display for Warning {
                 write!(f, "row {row}: {host} is also in row {earlier}: the last row wins")
             }
             Self::HostBits { row, host, read_as } => {
-                write!(
-                    f,
-                    "row {row}: {host} has bits behind its prefix: read as {read_as}"
-                )
+                write!(f, "row {row}: {host} has bits behind its prefix: read as {read_as}")
             }
         }
     }
@@ -220,7 +217,5 @@ impl Reference {
 
 /// Logged bytes as text, if they can be a host at all.
 fn text(host: &[u8]) -> Option<&str> {
-    (host.len() <= host::MAX_HOST)
-        .then(|| std::str::from_utf8(host).ok())
-        .flatten()
+    (host.len() <= host::MAX_HOST).then(|| std::str::from_utf8(host).ok()).flatten()
 }

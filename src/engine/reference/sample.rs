@@ -14,10 +14,7 @@ pub(super) struct Sample<T> {
 
 impl<T> Default for Sample<T> {
     fn default() -> Self {
-        Self {
-            total: 0,
-            kept: BTreeSet::new(),
-        }
+        Self { total: 0, kept: BTreeSet::new() }
     }
 }
 

@@ -114,10 +114,7 @@ mod tests {
     fn cells(data: &str) -> Result<Vec<Vec<String>>, (Fault, usize)> {
         let rows = Spans::of(data.as_bytes()).map(|span| {
             let cells = span?.cells;
-            Ok(cells
-                .iter()
-                .map(|cell| text(data.as_bytes(), cell).into_owned())
-                .collect())
+            Ok(cells.iter().map(|cell| text(data.as_bytes(), cell).into_owned()).collect())
         });
         rows.collect()
     }

@@ -24,11 +24,7 @@ struct Entry<V> {
 
 impl<V> Default for HostTable<V> {
     fn default() -> Self {
-        Self {
-            text: Vec::new(),
-            entries: HashTable::new(),
-            hasher: FixedState::default(),
-        }
+        Self { text: Vec::new(), entries: HashTable::new(), hasher: FixedState::default() }
     }
 }
 
@@ -68,28 +64,18 @@ impl<V: Copy> HostTable<V> {
         let mut entries = HashTable::with_capacity(self.entries.len());
         for entry in self.entries {
             let text = entry.text(&self.text);
-            let mapped = Entry {
-                start: entry.start,
-                length: entry.length,
-                value: value(text, entry.value),
-            };
+            let mapped = Entry { start: entry.start, length: entry.length, value: value(text, entry.value) };
             entries.insert_unique(self.hasher.hash_one(text), mapped, |entry: &Entry<W>| {
                 self.hasher.hash_one(entry.text(&self.text))
             });
         }
         self.text.shrink_to_fit();
-        HostTable {
-            text: self.text,
-            entries,
-            hasher: self.hasher,
-        }
+        HostTable { text: self.text, entries, hasher: self.hasher }
     }
 
     /// Every host and its value, in no order that means anything.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], V)> {
-        self.entries
-            .iter()
-            .map(|entry| (entry.text(&self.text), entry.value))
+        self.entries.iter().map(|entry| (entry.text(&self.text), entry.value))
     }
 
     /// How many hosts there are.
@@ -102,8 +88,7 @@ impl<V> Entry<V> {
     #[inline]
     fn text<'a>(&self, text: &'a [u8]) -> &'a [u8] {
         let start = self.start as usize;
-        text.get(start..start + usize::from(self.length))
-            .unwrap_or_default()
+        text.get(start..start + usize::from(self.length)).unwrap_or_default()
     }
 }
 

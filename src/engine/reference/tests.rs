@@ -82,12 +82,7 @@ fn a_fault_names_its_row_and_what_is_wrong() {
         refusal(rows("a,A,\"b\nc,C,d\n")),
         refusal(rows("a,A,\"b\nc,C,\"d\"\n")),
         refusal([rows("a,A,b\n").as_bytes(), b"b,B,\xff\n"].concat()),
-        refusal(
-            "\u{feff}Host"
-                .encode_utf16()
-                .flat_map(u16::to_le_bytes)
-                .collect::<Vec<u8>>(),
-        ),
+        refusal("\u{feff}Host".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>()),
     ];
     insta::assert_snapshot!(messages.join("\n"), @r##"
     the file is empty: expected the header Host,ApplicationName,Contact
@@ -139,15 +134,9 @@ fn bounds_are_kept() {
     let one_more = "a,A,\n".repeat(MAX_ROWS + 1);
     assert_eq!(refusal(rows(&one_more)), "row 2000002: more than 2000000 rows");
     let applications: String = (0..=MAX_APPLICATIONS).map(|n| format!("a,App{n},\n")).collect();
-    assert_eq!(
-        refusal(rows(&applications)),
-        "the file names 65537 applications: at most 65536 are counted"
-    );
+    assert_eq!(refusal(rows(&applications)), "the file names 65537 applications: at most 65536 are counted");
     let huge = vec![b'\n'; MAX_BYTES + 1];
-    assert_eq!(
-        refusal(huge),
-        "the file has 268435457 bytes: at most 268435456 are read"
-    );
+    assert_eq!(refusal(huge), "the file has 268435457 bytes: at most 268435456 are read");
     assert!(refusal(vec![0; 1_000_000]).starts_with("row 1: no header"));
     assert!(refusal(rows(&"\"".repeat(1_000_001))).starts_with("row 2: "));
 }
@@ -170,10 +159,7 @@ fn what_is_odd_is_reported_and_the_list_is_bounded() {
     let same_host = Reference::parse(rows(&"web1,A,\n".repeat(50_000)).as_bytes()).unwrap();
     assert_eq!(same_host.warnings_total, 49_999);
     assert_eq!(same_host.warnings.len(), 20);
-    assert_eq!(
-        same_host.warnings[0].to_string(),
-        "row 3: web1 is also in row 2: the last row wins"
-    );
+    assert_eq!(same_host.warnings[0].to_string(), "row 3: web1 is also in row 2: the last row wins");
 }
 
 #[test]
@@ -213,10 +199,7 @@ fn a_difference_names_hosts_and_not_indices() {
     let older = parse(rows("a,A,\nb,B,b@x.org\nc,C,\n10.0.0.0/8,A,\n"));
     let newer = parse(rows("c,C,\nB,B,b@y.org\nd,A,\n10.0.0.0/8,A,\n10.1.0.0/16,C,\n"));
     let difference = older.difference(&newer);
-    assert_eq!(
-        difference.to_string(),
-        "2 (10.1.0.0/16, d) added, 1 (a) removed, 1 (b) moved"
-    );
+    assert_eq!(difference.to_string(), "2 (10.1.0.0/16, d) added, 1 (a) removed, 1 (b) moved");
     assert_eq!(older.difference(&older).to_string(), "no host changed");
     let many: String = (0..1_000).map(|n| format!("h{n:04},A,\n")).collect();
     let difference = Reference::default().difference(&parse(rows(&many)));
@@ -226,10 +209,7 @@ fn a_difference_names_hosts_and_not_indices() {
     );
     assert_eq!(difference.added.sample().count(), 20);
     let dated = |from| format!("Host,ApplicationName,Contact,ValidFrom\na,A,,{from}\n");
-    let (older, newer) = (
-        parse(dated("2026-01-01T00:00:00Z")),
-        parse(dated("2026-01-02T00:00:00Z")),
-    );
+    let (older, newer) = (parse(dated("2026-01-01T00:00:00Z")), parse(dated("2026-01-02T00:00:00Z")));
     assert_eq!(older.difference(&newer).moved.sample().collect::<Vec<_>>(), ["a"]);
 }
 
@@ -265,9 +245,7 @@ impl OracleRow {
 
 /// The linear scan: of the rows valid now, the best fitting, and of these the last.
 fn scan(rows: &[OracleRow], client: &OracleHost, time: i64) -> Option<usize> {
-    let valid = rows
-        .iter()
-        .filter(|row| row.valid.0 <= time && time < row.valid.1);
+    let valid = rows.iter().filter(|row| row.valid.0 <= time && time < row.valid.1);
     let fitting = valid.filter_map(|row| Some((row.fit(client)?, row.application)));
     fitting
         .fold(None, |best, now| match best {
@@ -282,20 +260,12 @@ const NAMES: [&str; 3] = ["web1", "db.example.org", "a-b_c"];
 /// A client and one of the ways to write it.
 fn client() -> impl Strategy<Value = (OracleHost, String)> {
     let name = (0..NAMES.len(), any::<bool>(), any::<bool>()).prop_map(|(name, upper, dot)| {
-        let text = if upper {
-            NAMES[name].to_uppercase()
-        } else {
-            NAMES[name].to_owned()
-        };
+        let text = if upper { NAMES[name].to_uppercase() } else { NAMES[name].to_owned() };
         (OracleHost::Name(name), if dot { text + "." } else { text })
     });
     let v4 = (0_u32..16, any::<bool>()).prop_map(|(low, mapped)| {
         let address = Ipv4Addr::from_bits(0x0a00_0000 + low);
-        let text = if mapped {
-            format!("::FFFF:{address}")
-        } else {
-            address.to_string()
-        };
+        let text = if mapped { format!("::FFFF:{address}") } else { address.to_string() };
         (OracleHost::Net(false, address.to_bits().into(), None), text)
     });
     let v6 = (0_u128..16, 0..3).prop_map(|(low, form)| {
@@ -319,10 +289,7 @@ fn host_cell() -> impl Strategy<Value = (OracleHost, String)> {
                 (32, Ipv4Addr::from_bits(u32::try_from(bits).unwrap()).into())
             };
             let length = if short > 6 { width - short % 6 } else { short };
-            (
-                OracleHost::Net(v6, bits, Some(length)),
-                format!("{address}/{length}"),
-            )
+            (OracleHost::Net(v6, bits, Some(length)), format!("{address}/{length}"))
         }
         name @ OracleHost::Name(index) => (name, NAMES[index].to_owned()),
     });
@@ -353,10 +320,7 @@ fn write(rows: &[OracleRow]) -> String {
         let (from, to) = (bound(row.valid.0), bound(row.valid.1));
         format!("{from},App{},{to},,{}\n", row.application, row.cell)
     });
-    format!(
-        "ValidFrom,ApplicationName,ValidTo,Contact,Host\n{}",
-        lines.collect::<String>()
-    )
+    format!("ValidFrom,ApplicationName,ValidTo,Contact,Host\n{}", lines.collect::<String>())
 }
 
 proptest! {

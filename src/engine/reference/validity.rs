@@ -13,10 +13,7 @@ pub(super) struct Period {
 
 impl Period {
     /// Of rows without validity.
-    pub(super) const ALWAYS: Self = Self {
-        from: Timestamp::MIN,
-        to: Timestamp::MAX,
-    };
+    pub(super) const ALWAYS: Self = Self { from: Timestamp::MIN, to: Timestamp::MAX };
 }
 
 /// One row of a host, as far as time is concerned.
@@ -59,14 +56,7 @@ impl Timelines {
     ) -> Resolution {
         let start = self.steps.len();
         flatten(claims, &mut self.steps, overlap);
-        if let Some(
-            [
-                Step {
-                    owner: Some(owner), ..
-                },
-            ],
-        ) = self.steps.get(start..)
-        {
+        if let Some([Step { owner: Some(owner), .. }]) = self.steps.get(start..) {
             let owner = *owner;
             self.steps.truncate(start);
             return Resolution::Owned(owner);
@@ -74,11 +64,7 @@ impl Timelines {
         let Ok(index) = u32::try_from(self.lines.len()) else {
             return around;
         };
-        self.lines.push(Timeline {
-            start,
-            end: self.steps.len(),
-            around,
-        });
+        self.lines.push(Timeline { start, end: self.steps.len(), around });
         Resolution::ByTime(index)
     }
 
@@ -121,10 +107,7 @@ fn flatten(claims: &[Claim], steps: &mut Vec<Step>, mut overlap: impl FnMut(usiz
         }
     }
     edges.sort_unstable(); // at the same time, ends come before beginnings
-    steps.push(Step {
-        from: Timestamp::MIN,
-        owner: None,
-    });
+    steps.push(Step { from: Timestamp::MIN, owner: None });
     let mut valid = BTreeSet::new();
     for edges in edges.chunk_by(|left, right| left.0 == right.0) {
         for &(_, begins, index) in edges {
@@ -171,10 +154,7 @@ mod tests {
     }
 
     fn claim(from: i64, to: i64, owner: u32) -> Claim {
-        let period = Period {
-            from: at(from),
-            to: at(to),
-        };
+        let period = Period { from: at(from), to: at(to) };
         Claim { period, owner }
     }
 
@@ -182,17 +162,11 @@ mod tests {
     fn rows_without_validity_need_no_timeline() {
         let mut timelines = Timelines::default();
         let mut overlaps = Vec::new();
-        let always = |owner| Claim {
-            period: Period::ALWAYS,
-            owner,
-        };
-        let resolution = timelines.add(
-            &[always(1), always(2), always(3)],
-            Resolution::Unowned,
-            |later, earlier| {
+        let always = |owner| Claim { period: Period::ALWAYS, owner };
+        let resolution =
+            timelines.add(&[always(1), always(2), always(3)], Resolution::Unowned, |later, earlier| {
                 overlaps.push((later, earlier));
-            },
-        );
+            });
         assert_eq!(resolution, Resolution::Owned(3));
         assert_eq!(overlaps, [(1, 0), (2, 1)]);
         assert!(timelines.steps.is_empty());
@@ -217,11 +191,7 @@ mod tests {
         }
         assert_eq!(timelines.owner_at(host, Timestamp::MIN), None);
         assert_eq!(timelines.owner_at(host, Timestamp::MAX), None);
-        assert_eq!(
-            timelines.owner_at(Resolution::ByTime(99), at(0)),
-            None,
-            "of another reference"
-        );
+        assert_eq!(timelines.owner_at(Resolution::ByTime(99), at(0)), None, "of another reference");
     }
 
     #[test]
@@ -229,11 +199,7 @@ mod tests {
         let mut timelines = Timelines::default();
         let touching = [claim(0, 10, 1), claim(10, 20, 2), claim(20, i64::MAX, 2)];
         let chain = timelines.add(&touching, Resolution::Unowned, |_, _| panic!("no overlap"));
-        assert_eq!(
-            timelines.owner_at(chain, Timestamp::MAX),
-            Some(2),
-            "no end is no end"
-        );
+        assert_eq!(timelines.owner_at(chain, Timestamp::MAX), Some(2), "no end is no end");
     }
 
     proptest! {
