@@ -146,8 +146,8 @@ impl Engine {
         if self.settings.mode == Mode::Live && self.state.closed_to == Timestamp::MIN {
             self.begin(complete_to);
         }
-        self.settle();
         self.state.complete_to = self.state.complete_to.max(complete_to);
+        self.settle();
         let over = self.state.complete_to.plus_millis(-self.settings.allowed_lateness_ms);
         let closed_to = self.state.window.start_of(over).max(self.state.closed_to);
         let from = std::mem::replace(&mut self.state.closed_to, closed_to);

@@ -1,1 +1,2 @@
 //! Every integration test, in one binary, so that the suite links once.
+mod engine;
