@@ -4,6 +4,7 @@
 //! number; `tests/it/tidy.rs` holds it to that. Time is an argument, and the engine calls nobody.
 
 pub mod alarm;
+pub mod backoff;
 pub mod counters;
 #[expect(clippy::module_inception, reason = "the engine is what the core is for")]
 pub mod engine;
