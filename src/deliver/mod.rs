@@ -2,6 +2,8 @@
 //!
 //! Each parcel is published once: the metric sink remembers the ids, so a batch read again after a crash adds nothing.
 
+mod watch;
+
 use tokio::task::JoinSet;
 
 use crate::{
@@ -15,6 +17,8 @@ use crate::{
     },
     stop::{Phase, Stop},
 };
+
+pub use watch::{Alarms, Changed, GRACE_MS, watch};
 
 /// Publishes the output stream until `stop`: on [`Drain`](Phase::Drain) to its tip, on [`Stop`](Phase::Stop) at once.
 ///
