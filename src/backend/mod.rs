@@ -27,6 +27,14 @@ pub enum BackendError {
         /// Who holds it.
         why: String,
     },
+    /// The position asked for is past retention: starting at the oldest record kept goes on, at the price of `loss`.
+    #[error("{why}")]
+    Gone {
+        /// What is gone from where, and the remedy.
+        why: String,
+        /// How much.
+        loss: Loss,
+    },
     /// The call failed and will fail again.
     #[error("{what}")]
     Failed {
@@ -36,6 +44,34 @@ pub enum BackendError {
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+}
+
+/// What lies between a position and the oldest record kept, as far as it is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loss {
+    /// Records.
+    pub records: Option<u64>,
+    /// Payload, in bytes as appended.
+    pub bytes: Option<u64>,
+    /// First and last arrival.
+    pub arrivals: Option<(Timestamp, Timestamp)>,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.records {
+            Some(1) => f.write_str("1 record")?,
+            Some(records) => write!(f, "{records} records")?,
+            None => f.write_str("an unknown number of records")?,
+        }
+        if let Some(bytes) = self.bytes {
+            write!(f, " of {bytes} bytes")?;
+        }
+        if let Some((first, last)) = self.arrivals {
+            write!(f, ", arrived {first} to {last},")?;
+        }
+        Ok(())
+    }
 }
 
 /// Short for results of the ports.
@@ -253,7 +289,8 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// Opens `stream` for appending.
     fn writer(&self, stream: Stream) -> impl Future<Output = Result<Self::Writer>> + Send;
 
-    /// Opens one shard for reading. `After` a position that is past retention fails, and says what is gone.
+    /// Opens one shard for reading. `After` a position that is past retention is [`BackendError::Gone`], and so is a
+    /// later read that retention has overtaken.
     fn reader(
         &self,
         stream: Stream,
