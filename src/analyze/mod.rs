@@ -94,21 +94,6 @@ pub enum AnalyzeError {
         /// Start of the last window.
         last: Timestamp,
     },
-    /// Records between the last stopped point and now are gone.
-    #[error(
-        "{shard}: {records} records ({lines} lines) that arrived up to {until} were past retention before they were \
-         read: pass --accept-loss to go on without them"
-    )]
-    Expired {
-        /// The shard.
-        shard: ShardId,
-        /// Records gone.
-        records: u64,
-        /// Lines gone, as far as the stream knows.
-        lines: u64,
-        /// When the last of them arrived.
-        until: Timestamp,
-    },
     /// A checkpoint that cannot be read.
     #[error("{shard}: {source}")]
     Cut {

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     analyze::{
-        AnalyzeError, Progress, Settings, StartMode,
+        AnalyzeError, Progress, Settings,
         start::{engine, load, origin, outgoing},
     },
     backend::{
@@ -73,8 +73,7 @@ impl<B: Backend> Worker<B> {
         };
         let writer = self.backend.writer(Stream::Output).await?;
         let (mut engine, rows) = engine(&self.settings, &shard, self.epoch, state);
-        let start = self.start_at(&shard, position.as_ref(), &mut engine).await?;
-        let mut reader = self.backend.reader(Stream::Input, &shard.id, start).await?;
+        let mut reader = self.open(&shard, position.as_ref(), &mut engine).await?;
         let origin = origin(&self.settings, &shard, self.epoch);
         let pause = Duration::from_millis(self.settings.checkpoint_interval_ms);
         let saved = Instant::now();
@@ -107,27 +106,23 @@ impl<B: Backend> Worker<B> {
         Ok(state)
     }
 
-    /// Where to read on. Records that are past retention are an error, or entered into the books as expired.
-    async fn start_at(
+    /// Opens the shard where it is to be read on. Records that are past retention are an error, or entered into the
+    /// books as expired.
+    async fn open(
         &self,
         shard: &Shard,
         position: Option<&SequenceNumber>,
         engine: &mut Engine,
-    ) -> Result<StartAt, AnalyzeError> {
-        let Some(position) = position else { return Ok(StartAt::TrimHorizon) };
-        let backlog = self.backend.backlog(Stream::Input, &shard.id, Some(position)).await?;
-        let expired = backlog.expired;
-        if expired.records == 0 {
-            return Ok(StartAt::After(position.clone()));
+    ) -> Result<B::Reader, AnalyzeError> {
+        let start = position.map_or(StartAt::TrimHorizon, |position| StartAt::After(position.clone()));
+        match self.backend.reader(Stream::Input, &shard.id, start).await {
+            Err(BackendError::Gone { loss, .. }) if self.settings.accept_loss => {
+                tracing::warn!(shard = %shard.id, "going on without what is past retention: {loss} unread");
+                engine.expire(loss.records.unwrap_or_default(), loss.bytes.unwrap_or_default());
+                Ok(self.backend.reader(Stream::Input, &shard.id, StartAt::TrimHorizon).await?)
+            }
+            opened => Ok(opened?),
         }
-        if self.settings.from == StartMode::LastStoppedPoint && !self.settings.accept_loss {
-            let until = backlog.expired_to.unwrap_or_default();
-            let (records, lines) = (expired.records, expired.lines);
-            return Err(AnalyzeError::Expired { shard: shard.id.clone(), records, lines, until });
-        }
-        tracing::warn!(shard = %shard.id, records = expired.records, lines = expired.lines, "going on past expired records");
-        engine.pass_over(0, expired.lines);
-        Ok(StartAt::TrimHorizon)
     }
 }
 

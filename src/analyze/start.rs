@@ -88,12 +88,12 @@ async fn begin<B: Backend>(
 ) -> Result<(), AnalyzeError> {
     let mut state = State::new(settings.plan.window);
     let mut position = None;
+    let backlog = backend.backlog(Stream::Input, &shard.id, None).await?;
     if settings.from == StartMode::Now && !shard.closed {
-        let after = old.as_ref().and_then(|old| old.position.clone());
-        let backlog = backend.backlog(Stream::Input, &shard.id, after.as_ref()).await?;
-        state.counters.read += backlog.kept.lines;
-        state.counters.skipped += backlog.kept.lines;
+        state.counters.skipped_bytes = backlog.before.bytes + backlog.behind.bytes;
         position = backlog.newest;
+    } else {
+        state.counters.skipped_bytes = backlog.before.bytes;
     }
     let mut outbox = Vec::new();
     if let Some(old) = old {

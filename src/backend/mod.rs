@@ -29,6 +29,14 @@ pub enum BackendError {
         /// Who holds it.
         why: String,
     },
+    /// The position asked for is past retention: starting at the oldest record kept goes on, at the price of `loss`.
+    #[error("{why}")]
+    Gone {
+        /// What is gone from where, and the remedy.
+        why: String,
+        /// How much.
+        loss: Loss,
+    },
     /// The call failed and will fail again.
     #[error("{what}")]
     Failed {
@@ -44,6 +52,34 @@ impl BackendError {
     /// A failure with its cause; `what` names the thing and the remedy.
     pub fn failed(what: impl Into<String>, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Failed { what: what.into(), source: Some(Box::new(cause)) }
+    }
+}
+
+/// What lies between a position and the oldest record kept, as far as it is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loss {
+    /// Records.
+    pub records: Option<u64>,
+    /// Payload, in bytes as appended.
+    pub bytes: Option<u64>,
+    /// First and last arrival.
+    pub arrivals: Option<(Timestamp, Timestamp)>,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.records {
+            Some(1) => f.write_str("1 record")?,
+            Some(records) => write!(f, "{records} records")?,
+            None => f.write_str("an unknown number of records")?,
+        }
+        if let Some(bytes) = self.bytes {
+            write!(f, " of {bytes} bytes")?;
+        }
+        if let Some((first, last)) = self.arrivals {
+            write!(f, ", arrived {first} to {last},")?;
+        }
+        Ok(())
     }
 }
 
@@ -153,25 +189,21 @@ pub struct Batch {
 pub struct Amount {
     /// Records.
     pub records: u64,
-    /// Lines, as far as the stream knows.
-    pub lines: u64,
-    /// Bytes of lines, as far as the stream knows.
+    /// Their payload, in bytes as appended.
     pub bytes: u64,
 }
 
-/// What a shard holds behind a position.
+/// What a shard holds, seen from a position.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// Still kept.
-    pub kept: Amount,
-    /// When the oldest record still kept arrived.
+    /// Ever appended up to the position, whether still kept or not.
+    pub before: Amount,
+    /// Still kept behind the position.
+    pub behind: Amount,
+    /// When the oldest record behind the position arrived.
     pub oldest: Option<Timestamp>,
     /// The position of the newest record; absent if the shard never held one.
     pub newest: Option<SequenceNumber>,
-    /// Past retention: gone for good.
-    pub expired: Amount,
-    /// When the last record that is gone arrived.
-    pub expired_to: Option<Timestamp>,
 }
 
 /// The state of one shard of one stage: opaque here, a consistent cut to the stage that wrote it.
@@ -277,7 +309,8 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// Opens `stream` for appending.
     fn writer(&self, stream: Stream) -> impl Future<Output = Result<Self::Writer>> + Send;
 
-    /// Opens one shard for reading. `After` a position that is past retention fails, and says what is gone.
+    /// Opens one shard for reading. `After` a position that is past retention is [`BackendError::Gone`], and so is a
+    /// later read that retention has overtaken.
     fn reader(
         &self,
         stream: Stream,
@@ -285,7 +318,7 @@ pub trait Backend: Clone + Send + Sync + 'static {
         start: StartAt,
     ) -> impl Future<Output = Result<Self::Reader>> + Send;
 
-    /// What a shard holds behind `after` (`None`: everything it ever took).
+    /// What a shard holds, seen from `after` (`None`: in front of the oldest record kept).
     fn backlog(
         &self,
         stream: Stream,

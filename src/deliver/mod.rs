@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     backend::{
-        Backend, BackendError, Batch, Checkpoint, CheckpointStore, MetricSink, Parcel, Published, ShardId,
+        Backend, BackendError, Batch, Checkpoint, CheckpointStore, MetricSink, Parcel, Published, SequenceNumber, ShardId,
         Stage, StartAt, Stream, StreamReader, retry::Retry,
     },
     engine::{
@@ -49,11 +49,7 @@ impl<B: Backend> Shard<B> {
     async fn run(mut self) -> Result<(), BackendError> {
         let position = self.store.load(&self.id).await?.and_then(|(checkpoint, _)| checkpoint.position);
         let mut sink = self.backend.metrics().await?;
-        let start = match position {
-            Some(position) => self.start_after(position).await?,
-            None => StartAt::TrimHorizon,
-        };
-        let mut reader = self.backend.reader(Stream::Output, &self.id, start).await?;
+        let mut reader = self.open(position).await?;
         let mut retry = Retry::new("reading the output stream");
         loop {
             let read = tokio::select! {
@@ -79,14 +75,16 @@ impl<B: Backend> Shard<B> {
         }
     }
 
-    /// Rows that are past retention are lost for the metrics, and said so.
-    async fn start_after(&self, position: crate::backend::SequenceNumber) -> Result<StartAt, BackendError> {
-        let backlog = self.backend.backlog(Stream::Output, &self.id, Some(&position)).await?;
-        if backlog.expired.records == 0 {
-            return Ok(StartAt::After(position));
+    /// Opens the shard behind `position`. Rows that are past retention are lost for the metrics, and that is said.
+    async fn open(&self, position: Option<SequenceNumber>) -> Result<B::Reader, BackendError> {
+        let start = position.map_or(StartAt::TrimHorizon, StartAt::After);
+        match self.backend.reader(Stream::Output, &self.id, start).await {
+            Err(BackendError::Gone { loss, .. }) => {
+                tracing::error!(shard = %self.id, "rows were past retention before delivery: {loss} are lost");
+                self.backend.reader(Stream::Output, &self.id, StartAt::TrimHorizon).await
+            }
+            opened => opened,
         }
-        tracing::error!(shard = %self.id, parcels = backlog.expired.records, "parcels were past retention before delivery");
-        Ok(StartAt::TrimHorizon)
     }
 
     async fn deliver(&self, batch: Batch, sink: &mut B::Metrics) -> Result<(), BackendError> {

@@ -98,7 +98,7 @@ impl<'a> Watching<'a> {
         let mut next = window.start_of(clock.now());
         for stored in backend.alarms().load().await? {
             let Ok(known) = postcard::from_bytes::<Alarm>(&stored.state) else { continue };
-            let same = |alarm: &&mut Alarm| alarm.name() == known.name() && alarm.is_same(&known);
+            let same = |alarm: &&mut Alarm| alarm.is_same(&known);
             if let Some(alarm) = alarms.iter_mut().find(same) {
                 next = known.last_window().map_or(next, |last| window.end_of(last).min(next));
                 *alarm = known;

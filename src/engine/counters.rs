@@ -1,4 +1,7 @@
 //! The books of one shard: every line read lands in exactly one counter. Publishes nothing.
+//!
+//! Of lines: `read == counted + malformed + duplicate`. Of bytes: what the shard ever took is `skipped_bytes +
+//! expired_bytes + read_bytes + control_bytes` and what still lies behind the position.
 
 use std::{collections::BTreeMap, ops::AddAssign};
 
@@ -6,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::reason::Reason;
 
-/// Lines and bytes read and what became of them; `read == counted + malformed + duplicate + skipped + expired` (lines).
+/// Lines and bytes read and what became of them; `read == counted + malformed + duplicate` (lines).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Counters {
@@ -22,10 +25,14 @@ pub struct Counters {
     pub malformed: BTreeMap<Reason, u64>,
     /// Lines that a producer sent again.
     pub duplicate: u64,
-    /// Lines that a start mode passed over.
-    pub skipped: u64,
-    /// Lines that were gone before they were read, as far as the stream knows.
-    pub expired: u64,
+    /// Bytes of records that hold no lines: producers saying that they are alive.
+    pub control_bytes: u64,
+    /// Bytes that a start mode passed over unread.
+    pub skipped_bytes: u64,
+    /// Records that were past retention before they were read.
+    pub expired_records: u64,
+    /// Their bytes, as far as the stream knows.
+    pub expired_bytes: u64,
     /// Records without provenance: counted, but a repetition could not be recognised.
     pub records_without_provenance: u64,
     /// Tallies published before their time because the bound on open windows was reached.
@@ -44,7 +51,7 @@ impl Counters {
     /// Whether every line read landed in exactly one counter.
     #[must_use]
     pub fn balance(&self) -> bool {
-        self.read == self.counted + self.malformed_lines() + self.duplicate + self.skipped + self.expired
+        self.read == self.counted + self.malformed_lines() + self.duplicate
     }
 
     /// What was added since `earlier`, an older state of the same books.
@@ -61,8 +68,10 @@ impl Counters {
             late: self.late - earlier.late,
             malformed: malformed.collect(),
             duplicate: self.duplicate - earlier.duplicate,
-            skipped: self.skipped - earlier.skipped,
-            expired: self.expired - earlier.expired,
+            control_bytes: self.control_bytes - earlier.control_bytes,
+            skipped_bytes: self.skipped_bytes - earlier.skipped_bytes,
+            expired_records: self.expired_records - earlier.expired_records,
+            expired_bytes: self.expired_bytes - earlier.expired_bytes,
             records_without_provenance: self.records_without_provenance - earlier.records_without_provenance,
             windows_closed_early: self.windows_closed_early - earlier.windows_closed_early,
             sources_forgotten: self.sources_forgotten - earlier.sources_forgotten,
@@ -86,8 +95,10 @@ impl AddAssign<&Self> for Counters {
             late,
             malformed,
             duplicate,
-            skipped,
-            expired,
+            control_bytes,
+            skipped_bytes,
+            expired_records,
+            expired_bytes,
             records_without_provenance,
             windows_closed_early,
             sources_forgotten,
@@ -100,8 +111,10 @@ impl AddAssign<&Self> for Counters {
             self.add_malformed(reason, lines);
         }
         self.duplicate += duplicate;
-        self.skipped += skipped;
-        self.expired += expired;
+        self.control_bytes += control_bytes;
+        self.skipped_bytes += skipped_bytes;
+        self.expired_records += expired_records;
+        self.expired_bytes += expired_bytes;
         self.records_without_provenance += records_without_provenance;
         self.windows_closed_early += windows_closed_early;
         self.sources_forgotten += sources_forgotten;

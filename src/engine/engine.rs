@@ -57,6 +57,7 @@ impl Engine {
     pub fn push(&mut self, record: Record<'_>) {
         let Record { partition_key, data, arrival } = record;
         if partition_key.starts_with(PARTITION_KEY_PREFIX) && self.state.producers.hear(data, arrival) {
+            self.gathered.counters.control_bytes += data.len() as u64;
             return;
         }
         if self.settings.mode == Mode::Live && self.state.closed_to == Timestamp::MIN {
@@ -109,11 +110,10 @@ impl Engine {
         }
     }
 
-    /// Enters lines into the books that will never be read: those a start mode passes over, and those past retention.
-    pub fn pass_over(&mut self, skipped: u64, expired: u64) {
-        self.state.counters.read += skipped + expired;
-        self.state.counters.skipped += skipped;
-        self.state.counters.expired += expired;
+    /// Enters records into the books that were past retention before they could be read.
+    pub fn expire(&mut self, records: u64, bytes: u64) {
+        self.state.counters.expired_records += records;
+        self.state.counters.expired_bytes += bytes;
     }
 
     /// Adds a block that another counter made with the same plan and reference data.

@@ -1,2 +1,4 @@
 //! Every integration test, in one binary, so that the suite links once.
+
+mod contract;
 mod engine;

@@ -178,6 +178,18 @@ impl Alarm {
         self.rule == *rule && self.missing == missing && self.window == window
     }
 
+    /// Whether `other` is of the same name, rule, treatment of missing data and window size.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.name == other.name && self.is_of(&other.rule, other.missing, other.window)
+    }
+
+    /// The size of the windows judged.
+    #[must_use]
+    pub fn window(&self) -> WindowSize {
+        self.window
+    }
+
     /// The last window judged; absent before the first.
     #[must_use]
     pub fn last_window(&self) -> Option<Timestamp> {

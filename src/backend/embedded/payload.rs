@@ -1,0 +1,170 @@
+//! Payloads as they lie in the file: compressed where that pays, else as they came. Knows no table.
+//!
+//! Codec 0: as appended. Codec 1: one zstd frame.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use md5::{Digest, Md5};
+use zstd::bulk::{Compressor, Decompressor};
+
+use crate::backend::{
+    Outgoing, Result,
+    embedded::{
+        error::{failed, refused},
+        store::blocking,
+    },
+};
+
+/// The largest record with its partition key, as Kinesis has it (API reference, `PutRecords`).
+pub(super) const MAX_RECORD: usize = 1024 * 1024;
+/// The longest partition key in characters (Kinesis, `PutRecords`).
+const MAX_KEY: usize = 256;
+/// zstd's level; see `benches/stream.rs` for what the neighbours cost.
+const LEVEL: i32 = 1;
+/// Payloads below this many bytes are stored as they come: a frame would hardly be shorter.
+const MIN_COMPRESSED: usize = 128;
+/// Payloads of one append above this many bytes are compressed on a thread that may be kept busy.
+const INLINE: usize = 16 * 1024;
+/// Contexts kept for the next caller; each takes about 1 MiB.
+const IDLE_CONTEXTS: usize = 4;
+
+/// A record as it goes into its table.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) key: String,
+    pub(super) explicit: Option<u128>,
+    /// Where it belongs.
+    pub(super) hash: u128,
+    /// Length as appended.
+    pub(super) raw: i64,
+    pub(super) codec: i64,
+    pub(super) data: Bytes,
+}
+
+/// Compression contexts, shared because each is costly to make.
+#[derive(Debug, Default)]
+pub(super) struct Codec(Mutex<Vec<Context>>);
+
+/// A compressor with the buffer it writes to, so that only what is left of a record takes memory anew.
+struct Context {
+    compressor: Compressor<'static>,
+    buffer: Vec<u8>,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Context")
+    }
+}
+
+impl Codec {
+    /// Checks and compresses records, off the async threads if there is much of it.
+    pub(super) async fn prepare(self: &Arc<Self>, records: Vec<Outgoing>) -> Result<Vec<Prepared>> {
+        if records.iter().map(|record| record.data.len()).sum::<usize>() <= INLINE {
+            return self.prepare_now(records);
+        }
+        let codec = Arc::clone(self);
+        blocking(move || codec.prepare_now(records)).await
+    }
+
+    fn prepare_now(&self, records: Vec<Outgoing>) -> Result<Vec<Prepared>> {
+        let mut context = None;
+        let prepared = records
+            .into_iter()
+            .map(|record| self.prepare_one(record, &mut context))
+            .collect();
+        if let Some(context) = context {
+            let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.len() < IDLE_CONTEXTS {
+                idle.push(context);
+            }
+        }
+        prepared
+    }
+
+    fn prepare_one(&self, record: Outgoing, context: &mut Option<Context>) -> Result<Prepared> {
+        check(&record)?;
+        let raw = i64::try_from(record.data.len()).unwrap_or(i64::MAX);
+        let smaller = if record.data.len() < MIN_COMPRESSED {
+            None
+        } else {
+            let context = match context {
+                Some(context) => context,
+                None => context.insert(self.context()?),
+            };
+            context.compress(&record.data)?
+        };
+        let (codec, data) = smaller.map_or((0, record.data), |smaller| (1, smaller));
+        Ok(Prepared {
+            hash: record.hash_key.unwrap_or_else(|| hash(&record.partition_key)),
+            key: record.partition_key,
+            explicit: record.hash_key,
+            raw,
+            codec,
+            data,
+        })
+    }
+
+    fn context(&self) -> Result<Context> {
+        let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        idle.map_or_else(Context::new, Ok)
+    }
+}
+
+impl Context {
+    fn new() -> Result<Self> {
+        let compressor = Compressor::new(LEVEL).map_err(|error| failed("no memory to compress", error))?;
+        Ok(Self {
+            compressor,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// The payload compressed, or `None` where that is no gain.
+    fn compress(&mut self, data: &[u8]) -> Result<Option<Bytes>> {
+        self.buffer.clear();
+        self.buffer.reserve(zstd::zstd_safe::compress_bound(data.len()));
+        self.compressor
+            .compress_to_buffer(data, &mut self.buffer)
+            .map_err(|error| failed("a payload could not be compressed", error))?;
+        Ok((self.buffer.len() < data.len()).then(|| Bytes::copy_from_slice(&self.buffer)))
+    }
+}
+
+/// The payload that was appended, from what was stored; `None` if it is damaged.
+pub(super) fn restore(
+    context: &mut Decompressor<'static>,
+    codec: i64,
+    raw: i64,
+    stored: Vec<u8>,
+) -> Option<Bytes> {
+    let raw = usize::try_from(raw).ok().filter(|&raw| raw <= MAX_RECORD)?;
+    let data = match codec {
+        0 => stored,
+        1 => context.decompress(&stored, raw).ok()?,
+        _ => return None,
+    };
+    (data.len() == raw).then(|| data.into())
+}
+
+/// The hash key of a partition key: its MD5 as a big-endian number (Kinesis, `PutRecord`).
+pub(super) fn hash(key: &str) -> u128 {
+    u128::from_be_bytes(Md5::digest(key.as_bytes()).into())
+}
+
+fn check(record: &Outgoing) -> Result<()> {
+    let characters = record.partition_key.chars().count();
+    if !(1..=MAX_KEY).contains(&characters) {
+        return Err(refused(format!(
+            "a partition key has 1 to {MAX_KEY} characters, not {characters}"
+        )));
+    }
+    let size = record.data.len() + record.partition_key.len();
+    if size > MAX_RECORD {
+        return Err(refused(format!(
+            "a record has at most {MAX_RECORD} bytes with its partition key, not {size}"
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,280 @@
+//! Streams: order, placement, durability, where reading starts, completeness, loss. Saves no state.
+
+use std::time::Duration;
+
+use logtally::{
+    backend::{
+        Append, Backend, BackendError, Outgoing, SourceState, StartAt, Stream, StreamReader, StreamWriter,
+    },
+    engine::time::Timestamp,
+};
+use md5::{Digest, Md5};
+
+use super::{Place, append, drain, drain_all, placed, record, texts};
+
+pub(crate) async fn keeps_the_order_within_a_shard(place: &impl Place) {
+    let backend = place.open().await;
+    for chunk in 0..10 {
+        let records = (0..30).map(|index| placed(7, format!("{}", chunk * 30 + index)));
+        append(&backend, Stream::Input, records.collect()).await;
+    }
+    let shard = &backend.shards(Stream::Input).await.unwrap()[0];
+    let (records, _) = drain(&backend, Stream::Input, &shard.id, StartAt::TrimHorizon).await;
+    let expected: Vec<String> = (0..300).map(|index| index.to_string()).collect();
+    assert_eq!(texts(&records), expected);
+    assert!(records.windows(2).all(|pair| pair[0].arrival <= pair[1].arrival));
+}
+
+pub(crate) async fn gives_back_what_was_appended(place: &impl Place) {
+    let backend = place.open().await;
+    let noise: Vec<u8> =
+        (0..100_000_u32).flat_map(|index| Md5::digest(index.to_be_bytes()).to_vec()).take(900_000).collect();
+    let payloads =
+        [b"x".to_vec(), vec![0; 1_000_000], noise, b"line\n".repeat(100_000), vec![0xff, 0xfe, 0, b'\n']];
+    let records = payloads.iter().map(|payload| placed(0, payload.clone())).collect();
+    append(&backend, Stream::Input, records).await;
+    let shard = &backend.shards(Stream::Input).await.unwrap()[0];
+    let (records, _) = drain(&backend, Stream::Input, &shard.id, StartAt::TrimHorizon).await;
+    assert_eq!(records.len(), payloads.len());
+    for (record, payload) in records.iter().zip(&payloads) {
+        assert!(record.data == payload, "{} bytes came back different", payload.len());
+        assert_eq!(record.partition_key, "key");
+    }
+}
+
+pub(crate) async fn divides_the_whole_hash_space(place: &impl Place) {
+    let backend = place.open().await;
+    for stream in [Stream::Input, Stream::Output] {
+        let mut shards = backend.shards(stream).await.unwrap();
+        shards.sort_by_key(|shard| shard.first_hash);
+        assert_eq!(shards.first().unwrap().first_hash, 0);
+        assert_eq!(shards.last().unwrap().last_hash, u128::MAX);
+        for pair in shards.windows(2) {
+            assert_eq!(pair[0].last_hash + 1, pair[1].first_hash);
+        }
+    }
+}
+
+pub(crate) async fn places_by_hash_key_or_md5(place: &impl Place) {
+    let backend = place.open().await;
+    let shards = backend.shards(Stream::Input).await.unwrap();
+    let mut records: Vec<Outgoing> = shards
+        .iter()
+        .flat_map(|shard| [shard.first_hash, shard.last_hash])
+        .map(|hash| placed(hash, format!("{hash}")))
+        .collect();
+    for index in 0..50 {
+        let key = format!("key {index}");
+        let hash = u128::from_be_bytes(Md5::digest(key.as_bytes()).into());
+        records.push(record(&key, format!("{hash}")));
+    }
+    append(&backend, Stream::Input, records).await;
+    let mut total = 0;
+    for (shard, records) in drain_all(&backend, Stream::Input).await {
+        for text in texts(&records) {
+            let hash: u128 = text.parse().unwrap();
+            assert!((shard.first_hash..=shard.last_hash).contains(&hash), "{hash} in {}", shard.id);
+            total += 1;
+        }
+    }
+    assert_eq!(total, 2 * shards.len() + 50);
+}
+
+pub(crate) async fn keeps_what_it_acknowledged(place: &impl Place) {
+    let backend = place.open().await;
+    append(&backend, Stream::Input, vec![record("a", "one"), record("a", "two")]).await;
+    drop(backend);
+    let backend = place.open().await;
+    append(&backend, Stream::Input, vec![record("a", "three")]).await;
+    let all: Vec<_> = drain_all(&backend, Stream::Input)
+        .await
+        .into_iter()
+        .flat_map(|(_, records)| texts(&records))
+        .collect();
+    assert_eq!(all, ["one", "two", "three"]);
+}
+
+pub(crate) async fn starts_where_it_is_told(place: &impl Place) {
+    let backend = place.open().await;
+    let shard = backend.shards(Stream::Input).await.unwrap()[0].id.clone();
+    let put = |text: &'static str| append(&backend, Stream::Input, vec![placed(0, text)]);
+    for text in ["a", "b", "c"] {
+        put(text).await;
+    }
+    let (records, through) = drain(&backend, Stream::Input, &shard, StartAt::TrimHorizon).await;
+    assert_eq!(texts(&records), ["a", "b", "c"]);
+    let after = StartAt::After(records[0].sequence.clone());
+    assert_eq!(texts(&drain(&backend, Stream::Input, &shard, after).await.0), ["b", "c"]);
+
+    let mut latest = backend.reader(Stream::Input, &shard, StartAt::Latest).await.unwrap();
+    put("d").await;
+    assert_eq!(texts(&latest.next_batch().await.unwrap().records), ["d"]);
+    let behind = StartAt::After(through.unwrap());
+    assert_eq!(texts(&drain(&backend, Stream::Input, &shard, behind).await.0), ["d"]);
+}
+
+pub(crate) async fn refuses_a_shard_it_does_not_have(place: &impl Place) {
+    let backend = place.open().await;
+    let shard = logtally::backend::ShardId("shardId-999999999999".to_owned());
+    let opened = backend.reader(Stream::Input, &shard, StartAt::Latest).await;
+    assert!(matches!(opened, Err(BackendError::Failed { .. })));
+}
+
+pub(crate) async fn refuses_what_kinesis_would(place: &impl Place) {
+    let backend = place.open().await;
+    for bad in [record("", "data"), record(&"k".repeat(257), "data"), record("key", vec![0; 1024 * 1024])] {
+        let append = Append { records: vec![bad], sources: Vec::new() };
+        let mut writer = backend.writer(Stream::Input).await.unwrap();
+        assert!(matches!(writer.append(append).await, Err(BackendError::Failed { .. })));
+    }
+    append(&backend, Stream::Input, Vec::new()).await;
+    let longest = record(&"ü".repeat(256), vec![0; 1024 * 1024 - 512]);
+    append(&backend, Stream::Input, vec![longest]).await;
+}
+
+pub(crate) async fn is_complete_to_the_time_of_asking_at_the_tip(place: &impl Place) {
+    let backend = place.open().await;
+    let shards = backend.shards(Stream::Input).await.unwrap();
+    let mut reader = backend.reader(Stream::Input, &shards[0].id, StartAt::TrimHorizon).await.unwrap();
+    let batch = reader.next_batch().await.unwrap();
+    assert_eq!((batch.records.len(), batch.through), (0, None));
+    assert_eq!((batch.complete_to, batch.behind_ms), (place.clock().now(), 0));
+
+    append(&backend, Stream::Input, vec![placed(0, "a")]).await;
+    let arrived = place.clock().now();
+    place.clock().advance(5_000);
+    let batch = reader.next_batch().await.unwrap();
+    assert_eq!(batch.complete_to, arrived, "a batch with records is complete to the last of them");
+    let batch = reader.next_batch().await.unwrap();
+    assert_eq!(batch.complete_to, place.clock().now());
+
+    let before = batch.complete_to;
+    place.clock().advance(-60_000);
+    assert_eq!(reader.next_batch().await.unwrap().complete_to, before, "never backwards");
+}
+
+pub(crate) async fn never_gives_what_it_declared_complete(place: &impl Place) {
+    let backend = place.open().await;
+    let other = place.open().await;
+    let shard = backend.shards(Stream::Input).await.unwrap()[0].id.clone();
+    let clock = place.clock().clone();
+    let ticking = tokio::spawn(async move {
+        for _ in 0..400 {
+            clock.advance(3);
+            tokio::time::sleep(Duration::from_micros(500)).await;
+        }
+    });
+    let writers: Vec<_> = [backend.clone(), other]
+        .into_iter()
+        .map(|backend| {
+            tokio::spawn(async move {
+                for index in 0..60 {
+                    append(&backend, Stream::Input, vec![placed(0, format!("{index}"))]).await;
+                    tokio::time::sleep(Duration::from_millis(index % 7)).await;
+                }
+            })
+        })
+        .collect();
+    let mut reader = backend.reader(Stream::Input, &shard, StartAt::TrimHorizon).await.unwrap();
+    let (mut complete_to, mut read) = (Timestamp::MIN, 0);
+    while read < 120 {
+        let batch = reader.next_batch().await.unwrap();
+        for record in &batch.records {
+            assert!(record.arrival >= complete_to, "{} after {complete_to}", record.arrival);
+        }
+        assert!(batch.complete_to >= complete_to);
+        complete_to = batch.complete_to;
+        read += batch.records.len();
+    }
+    for task in writers {
+        task.await.unwrap();
+    }
+    ticking.await.unwrap();
+}
+
+pub(crate) async fn takes_appends_at_once(place: &impl Place) {
+    let (backend, other) = (place.open().await, place.open().await);
+    let tasks: Vec<_> = (0..8)
+        .map(|task| {
+            let backend = if task % 2 == 0 { backend.clone() } else { other.clone() };
+            tokio::spawn(async move {
+                for index in 0..25 {
+                    let key = format!("{task}");
+                    append(&backend, Stream::Input, vec![record(&key, format!("{index}"))]).await;
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let all: Vec<_> =
+        drain_all(&backend, Stream::Input).await.into_iter().flat_map(|(_, records)| records).collect();
+    assert_eq!(all.len(), 200);
+    for task in 0..8 {
+        let own: Vec<_> =
+            all.iter().filter(|record| record.partition_key == task.to_string()).cloned().collect();
+        assert_eq!(texts(&own), (0..25).map(|index| index.to_string()).collect::<Vec<_>>());
+    }
+}
+
+pub(crate) async fn loses_nothing_when_a_read_is_cancelled(place: &impl Place) {
+    let backend = place.open().await;
+    let shard = backend.shards(Stream::Input).await.unwrap()[0].id.clone();
+    let writing = backend.clone();
+    let writer = tokio::spawn(async move {
+        for index in 0..100 {
+            append(&writing, Stream::Input, vec![placed(0, format!("{index}"))]).await;
+        }
+    });
+    let mut reader = backend.reader(Stream::Input, &shard, StartAt::TrimHorizon).await.unwrap();
+    let (mut read, mut patience) = (Vec::new(), 0);
+    while read.len() < 100 {
+        patience = (patience + 37) % 2_000;
+        let waiting = tokio::time::timeout(Duration::from_micros(patience), reader.next_batch());
+        if let Ok(batch) = waiting.await {
+            read.extend(texts(&batch.unwrap().records));
+        }
+    }
+    writer.await.unwrap();
+    assert_eq!(read, (0..100).map(|index| index.to_string()).collect::<Vec<_>>());
+}
+
+pub(crate) async fn says_what_is_gone(place: &impl Place) {
+    let backend = place.open().await;
+    let shard = backend.shards(Stream::Input).await.unwrap()[0].id.clone();
+    for text in ["a", "b", "c"] {
+        append(&backend, Stream::Input, vec![placed(0, text)]).await;
+    }
+    let (records, _) = drain(&backend, Stream::Input, &shard, StartAt::TrimHorizon).await;
+    let first = StartAt::After(records[0].sequence.clone());
+    let mut slow = backend.reader(Stream::Input, &shard, first.clone()).await.unwrap();
+    place.expire(&backend, Stream::Input).await;
+
+    let Err(BackendError::Gone { loss, .. }) = backend.reader(Stream::Input, &shard, first).await else {
+        panic!("opened behind a gap");
+    };
+    assert!(loss.records.is_none_or(|records| records == 2), "{loss:?}");
+    let overtaken = slow.next_batch().await;
+    assert!(matches!(overtaken, Err(BackendError::Gone { .. })), "read over a gap");
+    let last = StartAt::After(records[2].sequence.clone());
+    append(&backend, Stream::Input, vec![placed(0, "d")]).await;
+    assert_eq!(texts(&drain(&backend, Stream::Input, &shard, last).await.0).last().unwrap(), "d");
+}
+
+pub(crate) async fn stores_sources_with_their_records(place: &impl Place) {
+    let backend = place.open().await;
+    let mut writer = backend.writer(Stream::Input).await.unwrap();
+    let source = |generation, state: &[u8]| SourceState { generation, state: state.to_vec() };
+    let mut put = async |sources: Vec<SourceState>| {
+        let records = vec![record("key", "data")];
+        writer.append(Append { records, sources }).await.unwrap();
+    };
+    put(vec![source(1, b"one"), source(u64::MAX, b"last"), source(2, b"two")]).await;
+    put(vec![source(1, b"ONE"), source(2, b""), source(3, b"")]).await;
+    drop(backend);
+    let backend = place.open().await;
+    let mut stored = backend.writer(Stream::Input).await.unwrap().sources().await.unwrap();
+    stored.sort_by_key(|source| source.generation);
+    assert_eq!(stored, [source(1, b"ONE"), source(u64::MAX, b"last")]);
+}
