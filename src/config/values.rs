@@ -82,6 +82,18 @@ pub enum StartMode {
     LastStoppedPoint,
 }
 
+impl StartMode {
+    /// The name that users write.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TrimHorizon => "TRIM_HORIZON",
+            Self::Now => "NOW",
+            Self::LastStoppedPoint => "LAST_STOPPED_POINT",
+        }
+    }
+}
+
 /// What a window without data means to an alarm, in CloudWatch's words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Missing {
@@ -123,9 +135,9 @@ impl Choice for TimeSource {
 impl Choice for StartMode {
     const WHAT: &'static str = "a starting point";
     const ALL: &'static [(&'static str, Self)] = &[
-        ("TRIM_HORIZON", Self::TrimHorizon),
-        ("NOW", Self::Now),
-        ("LAST_STOPPED_POINT", Self::LastStoppedPoint),
+        (Self::TrimHorizon.as_str(), Self::TrimHorizon),
+        (Self::Now.as_str(), Self::Now),
+        (Self::LastStoppedPoint.as_str(), Self::LastStoppedPoint),
     ];
 }
 

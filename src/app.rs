@@ -1,1 +1,0 @@
-//! Wiring: settings to stages, the one match on the backend, the one shutdown.
