@@ -1,3 +1,63 @@
 //! arguments → config → telemetry → app → exit code. Decides nothing itself.
 
-fn main() {}
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use logtally::{
+    app::{self, Error, Exit},
+    cli::Cli,
+    config::{self, Config, environment::Environment},
+    telemetry,
+};
+
+fn main() -> ExitCode {
+    let ended = match Cli::read() {
+        Ok(cli) => start(cli),
+        Err(code) => return code,
+    };
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            if let Some(line) = error.line() {
+                // Nobody is left to tell if standard error is gone.
+                drop(writeln!(io::stderr(), "{line}"));
+            }
+            error.exit().into()
+        }
+    }
+}
+
+fn start(cli: Cli) -> Result<Exit, Error> {
+    let environment = Environment::of_process();
+    let settings = diagnostics(&cli, &environment).map_err(|error| Error::new(Exit::Config, error))?;
+    telemetry::install(&settings).map_err(|error| Error::new(Exit::Config, error))?;
+    let config = if cli.command.is_configured() {
+        let loaded = config::load(cli.global.config.as_deref(), &environment, &cli.overrides())?;
+        for warning in loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        loaded.config
+    } else {
+        Config::default()
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(app::run(cli, config));
+    // A thread may still wait for standard input, which may never end.
+    runtime.shutdown_background();
+    ended
+}
+
+fn diagnostics(
+    cli: &Cli,
+    environment: &Environment,
+) -> Result<telemetry::Settings, telemetry::TelemetryError> {
+    let asked = environment.diagnostics();
+    let format = asked.format.as_deref().map(str::parse).transpose()?;
+    Ok(telemetry::Settings {
+        filter: cli.filter(asked.filter),
+        format: format.unwrap_or_default(),
+        color: !asked.no_color,
+    })
+}

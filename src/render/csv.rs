@@ -17,12 +17,14 @@ pub(super) fn write(report: &Report, out: &mut impl Write) -> io::Result<()> {
         return Ok(());
     }
     let mut writer = ::csv::Writer::from_writer(out);
-    writer.write_record(report.columns.iter().map(|column| column.name))?;
+    writer
+        .write_record(report.columns.iter().map(|column| column.name))
+        .map_err(into_io)?;
     for row in report.cells() {
         for (_, cell) in row {
-            writer.write_field(show(cell).as_ref())?;
+            writer.write_field(show(cell).as_ref()).map_err(into_io)?;
         }
-        writer.write_record(None::<&[u8]>)?;
+        writer.write_record(None::<&[u8]>).map_err(into_io)?;
     }
     writer.flush()
 }
@@ -34,6 +36,14 @@ pub(super) fn text(text: &str) -> Cow<'_, str> {
         return Cow::Owned(format!("'{shown}"));
     }
     shown
+}
+
+/// The writer's own error, where there is one: its kind tells a reader that went away from a full disk.
+pub(super) fn into_io(error: ::csv::Error) -> io::Error {
+    match error.into_kind() {
+        ::csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    }
 }
 
 fn show(cell: &Cell) -> Cow<'_, str> {

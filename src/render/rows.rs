@@ -47,7 +47,7 @@ impl<W: Write> RowWriter<W> {
             RowFormat::Json => Sink::Json(out),
             RowFormat::Csv => {
                 let mut writer = ::csv::Writer::from_writer(out);
-                writer.write_record(HEADER)?;
+                writer.write_record(HEADER).map_err(csv::into_io)?;
                 Sink::Csv(Box::new(writer))
             }
         }))
@@ -78,7 +78,7 @@ impl<W: Write> RowWriter<W> {
 
 fn write_csv<W: Write>(writer: &mut ::csv::Writer<W>, row: &Row) -> io::Result<()> {
     let response = row.response.map_or_else(String::new, |status| status.to_string());
-    writer.write_record([
+    let cells: [&str; HEADER.len()] = [
         &*csv::text(&row.row_id),
         &row.window_start.to_string(),
         &row.window_end.to_string(),
@@ -88,8 +88,8 @@ fn write_csv<W: Write>(writer: &mut ::csv::Writer<W>, row: &Row) -> io::Result<(
         &response,
         &row.response_count.to_string(),
         &row.bytes.to_string(),
-    ])?;
-    Ok(())
+    ];
+    writer.write_record(cells).map_err(csv::into_io)
 }
 
 #[cfg(test)]

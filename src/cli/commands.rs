@@ -1,0 +1,280 @@
+//! One struct a command: its arguments, their help, its examples. Does nothing.
+
+use std::{
+    num::{NonZeroU16, NonZeroUsize},
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::{Args, Subcommand};
+
+use crate::{
+    cli::{Moment, Output, values},
+    config::{StartMode, units},
+    engine::time::WindowSize,
+};
+
+/// `logtally run`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  logtally run                          go on where it stopped
+  logtally run --from NOW               pass over what is in the stream
+  logtally run --once                   process what is there now, then stop
+
+SIGTERM and SIGINT finish what is in hand and save; a second one exits at once. SIGHUP reads the
+configuration again and keeps the last good one.")]
+pub struct RunArgs {
+    /// Where to start in the input stream [default: as configured, LAST_STOPPED_POINT]
+    #[arg(long, value_enum, ignore_case = true, value_name = "POINT")]
+    pub from: Option<StartMode>,
+    /// Stop when everything that is there now has been processed; no window is closed early
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// `logtally produce`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  logtally produce                                       the files that logtally.toml names
+  logtally produce '/var/log/apache2/*access.log'        a pattern: files that appear later, too
+  zcat old.log.gz | logtally produce -                   standard input")]
+pub struct ProduceArgs {
+    /// Files and patterns to follow; - is standard input [default: as configured]
+    #[arg(value_name = "FILES")]
+    pub files: Vec<String>,
+    /// Stop when everything that is there now has been sent
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// `logtally analyze`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  logtally analyze                                       go on where it stopped
+  logtally analyze --from TRIM_HORIZON --recount         everything again, knowing what that means
+
+A start that would count windows a second time names them and refuses; --recount goes on.
+LAST_STOPPED_POINT past retention says what is gone and refuses; --accept-loss goes on.")]
+pub struct AnalyzeArgs {
+    /// Where to start in the input stream [default: as configured, LAST_STOPPED_POINT]
+    #[arg(long, value_enum, ignore_case = true, value_name = "POINT")]
+    pub from: Option<StartMode>,
+    /// Count again what was counted before
+    #[arg(long)]
+    pub recount: bool,
+    /// Go on although lines are gone that were never counted
+    #[arg(long)]
+    pub accept_loss: bool,
+    /// Stop when everything that is there now has been processed; no window is closed early
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// `logtally deliver`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  logtally deliver                      publish counts as they come
+  logtally deliver --once               publish what is there now, then stop")]
+pub struct DeliverArgs {
+    /// Stop when everything that is there now has been published
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// `logtally replay`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  logtally replay access.log --reference hosts.csv
+  logtally replay access.log access.log.*.gz --format csv > rows.csv
+  logtally replay *.log --alarm 'Unknown > 100' --fail-on-alarm
+
+The result is the same whatever the number of threads and the order of the files.")]
+pub struct ReplayArgs {
+    /// Logs to read, plain, gzip or zstd, in any order; - is standard input
+    #[arg(required = true, value_name = "FILES")]
+    pub files: Vec<PathBuf>,
+    /// Reference data, CSV with Host,ApplicationName,Contact [default: as configured, none]
+    #[arg(long, value_name = "CSV", help_heading = "Counting")]
+    pub reference: Option<String>,
+    /// A name or an Apache LogFormat string [default: as configured, combined]
+    #[arg(long, value_name = "FORMAT", help_heading = "Counting")]
+    pub log_format: Option<String>,
+    /// The directive that names the client [default: as configured, %h]
+    #[arg(long, value_name = "DIRECTIVE", help_heading = "Counting")]
+    pub client: Option<String>,
+    /// Length of a window [default: as configured, 5m]
+    #[arg(long, value_parser = values::window, value_name = "DURATION", help_heading = "Counting")]
+    pub window: Option<WindowSize>,
+    /// How far a log's lines may be out of order before a window is final
+    #[arg(long, value_parser = units::duration, default_value = "1h", value_name = "DURATION")]
+    #[arg(help_heading = "Counting")]
+    pub disorder: Duration,
+    /// Threads to use [default: one a core]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// A rule to back-test, for example 'Unknown > 100' or '* > 5000 for 3 of 5'; may be repeated
+    #[arg(long = "alarm", value_name = "RULE", help_heading = "Alarms")]
+    pub alarms: Vec<String>,
+    /// Exit with 1 if any --alarm would have fired
+    #[arg(long, requires = "alarms", help_heading = "Alarms")]
+    pub fail_on_alarm: bool,
+    /// Also a row of zero for each application that nobody called in a window
+    #[arg(long, help_heading = "Output")]
+    pub zero_rows: bool,
+    /// How many unknown hosts are named a window
+    #[arg(long, default_value = "10", value_name = "N", help_heading = "Output")]
+    pub top: NonZeroU16,
+    /// How the result is printed.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `logtally report`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  logtally report                                        the last hour
+  logtally report --since 2026-11-21T00:00:00Z --until 2026-11-22T00:00:00Z
+  logtally report --application Billing --follow         and every new window")]
+pub struct ReportArgs {
+    /// From when: how long ago, or a time
+    #[arg(long, default_value = "1h", value_name = "WHEN")]
+    pub since: Moment,
+    /// Until when [default: now]
+    #[arg(long, value_name = "WHEN", conflicts_with = "follow")]
+    pub until: Option<Moment>,
+    /// Only this application
+    #[arg(long, value_name = "NAME")]
+    pub application: Option<String>,
+    /// Go on with every new window
+    #[arg(long)]
+    pub follow: bool,
+    /// How the result is printed.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `logtally reference`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  logtally reference add 10.0.0.7 Billing billing@example.com
+  logtally reference add 10.1.0.0/16 Search
+  logtally reference remove 10.0.0.7")]
+pub struct ReferenceArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: ReferenceAction,
+    /// The CSV file to work on [default: as configured]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub reference: Option<String>,
+}
+
+/// What to do with the reference data.
+#[derive(Debug, Subcommand)]
+pub enum ReferenceAction {
+    /// Give a host to an application; a host that is there already changes hands
+    Add {
+        /// A name, an address or a CIDR block
+        host: String,
+        /// The application that owns it
+        application: String,
+        /// Whom to contact
+        #[arg(default_value = "", hide_default_value = true)]
+        contact: String,
+    },
+    /// Take a host out
+    Remove {
+        /// A name, an address or a CIDR block
+        host: String,
+    },
+    /// Every host with its application and contact
+    List {
+        /// How the result is printed.
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+/// `logtally parse`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tail -n 1 access.log | logtally parse
+  logtally parse access.log --log-format '%h %l %u %t \"%r\" %>s %b'
+
+A line that does not parse becomes {\"error\": reason, \"column\": n}.")]
+pub struct ParseArgs {
+    /// Logs to read; - is standard input
+    #[arg(value_name = "FILES", default_value = "-")]
+    pub files: Vec<PathBuf>,
+    /// A name or an Apache LogFormat string [default: as configured, combined]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+}
+
+/// `logtally check`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  logtally check                        everything that logtally.toml names
+  logtally check --config new.toml      before it goes live")]
+pub struct CheckArgs {
+    /// How the result is printed.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `logtally status`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  logtally status
+  logtally status --format json | jq .")]
+pub struct StatusArgs {
+    /// How the result is printed.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `logtally audit`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  logtally audit && echo 'the books balance'
+
+Exit code 1 and the differences if they do not.")]
+pub struct AuditArgs {
+    /// How the result is printed.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `logtally completions`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  logtally completions bash > /etc/bash_completion.d/logtally
+  logtally completions zsh > \"${fpath[1]}/_logtally\"")]
+pub struct CompletionsArgs {
+    /// Which shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// `logtally man`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  logtally man | man -l -               read the main page
+  logtally man --out /usr/local/share/man/man1")]
+pub struct ManArgs {
+    /// Write every page into this directory, which is made if need be [default: the main page on standard output]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}

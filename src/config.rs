@@ -1,1 +1,0 @@
-//! TOML, then environment, then flags: one Config. The only reader of the environment.
