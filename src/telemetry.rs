@@ -76,13 +76,7 @@ impl std::str::FromStr for Format {
 /// If the filter is none, or diagnostics are set up already.
 pub fn install(settings: &Settings) -> Result<(), TelemetryError> {
     let color = settings.color && io::stderr().is_terminal();
-    let subscriber = subscriber(
-        &Settings {
-            color,
-            ..settings.clone()
-        },
-        io::stderr,
-    )?;
+    let subscriber = subscriber(&Settings { color, ..settings.clone() }, io::stderr)?;
     Ok(tracing::subscriber::set_global_default(subscriber)?)
 }
 
@@ -95,20 +89,14 @@ where
 {
     let filter = EnvFilter::builder()
         .parse(&settings.filter)
-        .map_err(|source| TelemetryError::Filter {
-            filter: settings.filter.clone(),
-            source,
-        })?;
+        .map_err(|source| TelemetryError::Filter { filter: settings.filter.clone(), source })?;
     let layer = match settings.format {
         Format::Text => tracing_subscriber::fmt::layer()
             .with_writer(writer)
             .with_ansi(settings.color)
             .fmt_fields(format::debug_fn(show).delimited(" "))
             .boxed(),
-        Format::Json => tracing_subscriber::fmt::layer()
-            .json()
-            .with_writer(JsonWriter(writer))
-            .boxed(),
+        Format::Json => tracing_subscriber::fmt::layer().json().with_writer(JsonWriter(writer)).boxed(),
     };
     Ok(tracing_subscriber::registry().with(filter).with(layer))
 }
@@ -202,11 +190,7 @@ mod tests {
     /// What is shown of a few hostile events, without their times.
     fn shown(format: Format, color: bool) -> String {
         let memory = Memory::default();
-        let settings = Settings {
-            filter: "logtally=info".to_owned(),
-            format,
-            color,
-        };
+        let settings = Settings { filter: "logtally=info".to_owned(), format, color };
         let writer = memory.clone();
         let subscriber = subscriber(&settings, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, || {
@@ -247,11 +231,7 @@ mod tests {
 
     #[test]
     fn what_is_no_filter_or_form_is_refused() {
-        let settings = Settings {
-            filter: "logtally=loud".to_owned(),
-            format: Format::Text,
-            color: false,
-        };
+        let settings = Settings { filter: "logtally=loud".to_owned(), format: Format::Text, color: false };
         let message = subscriber(&settings, io::sink).map(drop).unwrap_err().to_string();
         insta::assert_snapshot!(message, @r#""logtally=loud" is no filter for diagnostics; write for example "logtally=debug" in LOGTALLY_LOG"#);
         let message = "xml".parse::<Format>().unwrap_err().to_string();

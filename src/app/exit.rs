@@ -42,23 +42,13 @@ impl Error {
     /// Ends because of `cause`; its line begins with `what` was being done.
     pub fn doing(what: impl Into<String>, exit: Exit, cause: impl StdError + Send + Sync + 'static) -> Self {
         let what = what.into();
-        Self::new(
-            exit,
-            Doing {
-                what,
-                cause: Box::new(cause),
-            },
-        )
+        Self::new(exit, Doing { what, cause: Box::new(cause) })
     }
 
     /// The exit code. A reader of the results that left early (`| head`) has what it wanted: that is success.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        if output::is_closed(&*self.cause) {
-            Exit::Success
-        } else {
-            self.exit
-        }
+        if output::is_closed(&*self.cause) { Exit::Success } else { self.exit }
     }
 
     /// One line for standard error, with every cause once and nothing that acts on a terminal; nothing if the error is
@@ -138,19 +128,11 @@ mod tests {
     #[test]
     fn a_backend_error_ends_by_what_can_be_done_about_it() {
         let why = "held by process 7".to_owned();
-        assert_eq!(
-            Error::from(BackendError::Closed { why: why.clone() }).exit(),
-            Exit::Unavailable
-        );
-        let failed = BackendError::Failed {
-            what: why,
-            source: Some(Box::new(io::Error::other("short read"))),
-        };
+        assert_eq!(Error::from(BackendError::Closed { why: why.clone() }).exit(), Exit::Unavailable);
+        let failed =
+            BackendError::Failed { what: why, source: Some(Box::new(io::Error::other("short read"))) };
         let error = Error::from(failed);
         assert_eq!(error.exit(), Exit::Io);
-        assert_eq!(
-            error.line().as_deref(),
-            Some("logtally: held by process 7: short read")
-        );
+        assert_eq!(error.line().as_deref(), Some("logtally: held by process 7: short read"));
     }
 }

@@ -23,13 +23,8 @@ pub(super) fn pages(args: &ManArgs) -> Result<Exit, Error> {
         clap_mangen::Man::new(Cli::description()).render(&mut page)?;
         return print(&page);
     };
-    let failed = |error| {
-        Error::doing(
-            format!("cannot write manual pages to {}", out.display()),
-            Exit::Io,
-            error,
-        )
-    };
+    let failed =
+        |error| Error::doing(format!("cannot write manual pages to {}", out.display()), Exit::Io, error);
     fs::create_dir_all(out).map_err(failed)?;
     clap_mangen::generate_to(Cli::description(), out).map_err(failed)?;
     Ok(Exit::Success)

@@ -3,6 +3,7 @@
 pub mod exit;
 mod manual;
 pub mod output;
+mod replay;
 pub mod signals;
 
 use crate::{
@@ -36,8 +37,5 @@ pub async fn run(cli: Cli, _config: Config) -> Result<Exit, Error> {
 }
 
 fn not_built(command: &str) -> Result<Exit, Error> {
-    Err(Error::new(
-        Exit::Unavailable,
-        format!("{command} is not built yet"),
-    ))
+    Err(Error::new(Exit::Unavailable, format!("{command} is not built yet")))
 }

@@ -88,10 +88,7 @@ mod tests {
             rows: vec![vec!["x".repeat(BUFFER).into()]; 3],
         };
         let mut out = Results::new(Broken(kind));
-        render(&report, format, &mut out)
-            .and_then(|()| out.flush())
-            .unwrap_err()
-            .into()
+        render(&report, format, &mut out).and_then(|()| out.flush()).unwrap_err().into()
     }
 
     #[test]

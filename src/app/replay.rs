@@ -46,7 +46,11 @@ pub(crate) fn run<W: Write>(
     alarms: Vec<Backtest>,
     (out, bytes): (W, &Arc<AtomicU64>),
 ) -> Result<Found, ReplayError> {
-    let mut printer = Printer { view: View::new(out, format).map_err(ReplayError::Output)?, alarms, blamed: Blamed::default() };
+    let mut printer = Printer {
+        view: View::new(out, format).map_err(ReplayError::Output)?,
+        alarms,
+        blamed: Blamed::default(),
+    };
     let summary = replay::run(settings, bytes, |outputs| printer.print(&outputs))?;
     let fired = printer.finish(&summary.counters).map_err(ReplayError::Output)?;
     Ok(Found { summary, fired })
@@ -90,7 +94,8 @@ impl<W: Write> Printer<W> {
             let (name, window) = (alarm.alarm().rule().to_string(), alarm.alarm().window());
             let report = alarm.finish();
             fired |= !report.episodes.is_empty();
-            let episodes: Vec<_> = report.episodes.iter().map(|episode| (episode, self.blamed.of(episode))).collect();
+            let episodes: Vec<_> =
+                report.episodes.iter().map(|episode| (episode, self.blamed.of(episode))).collect();
             self.view.alarm(&name, window.as_millis(), &episodes)?;
         }
         self.view.flush()?;
@@ -126,7 +131,8 @@ impl Blamed {
             let sum = sums.entry(&host.host).or_default();
             *sum = (sum.0 + host.count, sum.1 + host.error);
         }
-        let named = |(host, (count, error)): (&str, (u64, u64))| HostCount { host: host.to_owned(), count, error };
+        let named =
+            |(host, (count, error)): (&str, (u64, u64))| HostCount { host: host.to_owned(), count, error };
         let mut hosts: Vec<HostCount> = sums.into_iter().map(named).collect();
         hosts.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.host.cmp(&b.host)));
         hosts.truncate(HOSTS_NAMED);
@@ -175,7 +181,12 @@ impl<W: Write> View<W> {
         render(&table(totals, [].into_iter()), Format::Table, out)
     }
 
-    fn alarm(&mut self, rule: &str, window_ms: i64, episodes: &[(&Episode, Vec<HostCount>)]) -> io::Result<()> {
+    fn alarm(
+        &mut self,
+        rule: &str,
+        window_ms: i64,
+        episodes: &[(&Episode, Vec<HostCount>)],
+    ) -> io::Result<()> {
         match self {
             Self::Table { out, .. } => {
                 let fired = match episodes.len() {
@@ -184,7 +195,9 @@ impl<W: Write> View<W> {
                     n => format!("would have fired {n} times"),
                 };
                 writeln!(out, "\nalarm {}: {fired}", escape_terminal(rule))?;
-                episodes.iter().try_for_each(|(episode, hosts)| writeln!(out, "  {}", describe(episode, hosts, window_ms)))
+                episodes.iter().try_for_each(|(episode, hosts)| {
+                    writeln!(out, "  {}", describe(episode, hosts, window_ms))
+                })
             }
             Self::Rows(writer) => writer.alarms(rule, episodes),
         }
@@ -221,7 +234,10 @@ fn by_application<'r>(rows: impl Iterator<Item = &'r Row>) -> BTreeMap<(String, 
     sums
 }
 
-fn table<'h>(sums: &BTreeMap<(String, String), (u64, u64)>, hosts: impl Iterator<Item = &'h HostCount>) -> Report {
+fn table<'h>(
+    sums: &BTreeMap<(String, String), (u64, u64)>,
+    hosts: impl Iterator<Item = &'h HostCount>,
+) -> Report {
     let columns = vec![
         Column::left("applicationName", "  Application"),
         Column::left("contact", "Contact"),
@@ -238,7 +254,8 @@ fn table<'h>(sums: &BTreeMap<(String, String), (u64, u64)>, hosts: impl Iterator
         let cells = [format!("  {application}").into(), contact.clone().into(), requests.into()];
         rows.push([&cells[..], &[share(requests, total), share(errors, requests)]].concat());
         if application == UNKNOWN {
-            let host = |host: &HostCount| vec![format!("    {}", host.host).into(), Cell::Empty, host.count.into()];
+            let host =
+                |host: &HostCount| vec![format!("    {}", host.host).into(), Cell::Empty, host.count.into()];
             rows.extend(hosts.take().into_iter().flatten().map(host));
         }
     }
@@ -258,7 +275,8 @@ impl ProgressBar {
     pub(crate) fn new(total: u64, show: bool) -> Self {
         Self(show.then(|| {
             let style = "{bar:30} {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left";
-            let style = indicatif::ProgressStyle::with_template(style).unwrap_or_else(|_| indicatif::ProgressStyle::default_bar());
+            let style = indicatif::ProgressStyle::with_template(style)
+                .unwrap_or_else(|_| indicatif::ProgressStyle::default_bar());
             indicatif::ProgressBar::new(total).with_style(style)
         }))
     }

@@ -39,11 +39,7 @@ impl Signals {
         let mut listeners = JoinSet::new();
         listeners.spawn(stop_on(terminate, interrupt, stop, exit));
         listeners.spawn(reload_on(hang_up, reload));
-        Ok(Self {
-            stopping,
-            reloads,
-            _listeners: listeners,
-        })
+        Ok(Self { stopping, reloads, _listeners: listeners })
     }
 
     /// Ends when a drain was asked for, also if that was before the call. Any number of stages may wait.

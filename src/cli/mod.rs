@@ -48,11 +48,7 @@ Environment:
 /// counted as Unknown, and named.
 #[derive(Debug, Parser)]
 #[command(name = "logtally", version, after_help = AFTER_HELP, max_term_width = 100)]
-#[command(
-    subcommand_required = true,
-    arg_required_else_help = true,
-    disable_help_subcommand = true
-)]
+#[command(subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -81,13 +77,7 @@ pub struct Global {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Output {
     /// How results are printed
-    #[arg(
-        long,
-        value_enum,
-        default_value_t,
-        value_name = "FORMAT",
-        help_heading = "Output"
-    )]
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT", help_heading = "Output")]
     pub format: Format,
 }
 
@@ -132,11 +122,7 @@ impl Cli {
         Self::try_parse().map_err(|error| {
             // Nobody is left to tell if this cannot be printed.
             drop(error.print());
-            if error.use_stderr() {
-                ExitCode::from(USAGE)
-            } else {
-                ExitCode::SUCCESS
-            }
+            if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
         })
     }
 
@@ -169,10 +155,7 @@ impl Command {
     /// Whether it runs until it is stopped, and its progress is worth a line now and then.
     #[must_use]
     pub const fn is_service(&self) -> bool {
-        matches!(
-            self,
-            Self::Run(_) | Self::Produce(_) | Self::Analyze(_) | Self::Deliver(_)
-        )
+        matches!(self, Self::Run(_) | Self::Produce(_) | Self::Analyze(_) | Self::Deliver(_))
     }
 }
 
@@ -187,10 +170,7 @@ mod tests {
 
     #[test]
     fn global_options_stand_before_or_behind_the_command() {
-        for line in [
-            "logtally -v --state-dir d status",
-            "logtally status --state-dir d -v",
-        ] {
+        for line in ["logtally -v --state-dir d status", "logtally status --state-dir d -v"] {
             let cli = Cli::try_parse_from(line.split(' ')).unwrap();
             assert_eq!(cli.global.state_dir.as_deref(), Some("d"));
             assert_eq!(cli.global.verbose, 1);

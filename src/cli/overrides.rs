@@ -58,22 +58,12 @@ impl Set {
 
     fn from(&mut self, from: Option<StartMode>) {
         if let Some(from) = from {
-            self.add(
-                "analyze",
-                "from",
-                Value::String(from.as_str().to_owned()),
-                "--from",
-            );
+            self.add("analyze", "from", Value::String(from.as_str().to_owned()), "--from");
         }
     }
 
     fn add(&mut self, section: &'static str, key: &'static str, value: Value, flag: &str) {
-        self.0.push(Override {
-            section,
-            key,
-            value,
-            origin: flag.to_owned(),
-        });
+        self.0.push(Override { section, key, value, origin: flag.to_owned() });
     }
 }
 
@@ -87,9 +77,7 @@ mod tests {
     fn config(line: &str) -> Config {
         let cli = Cli::try_parse_from(line.split(' ')).unwrap();
         let empty = tempfile::NamedTempFile::new().unwrap();
-        load(Some(empty.path()), &Environment::default(), &cli.overrides())
-            .unwrap()
-            .config
+        load(Some(empty.path()), &Environment::default(), &cli.overrides()).unwrap().config
     }
 
     #[test]
@@ -101,29 +89,11 @@ mod tests {
         assert_eq!(replay.analyze.client, "%a");
         assert_eq!(replay.analyze.format, "common");
         assert_eq!(config("logtally run --from NOW").analyze.from, StartMode::Now);
-        assert_eq!(
-            config("logtally analyze --from trim_horizon").analyze.from,
-            StartMode::TrimHorizon
-        );
-        assert_eq!(
-            config("logtally produce a.log - *.gz").produce.files,
-            ["a.log", "-", "*.gz"]
-        );
+        assert_eq!(config("logtally analyze --from trim_horizon").analyze.from, StartMode::TrimHorizon);
+        assert_eq!(config("logtally produce a.log - *.gz").produce.files, ["a.log", "-", "*.gz"]);
         assert_eq!(config("logtally parse --log-format %h").analyze.format, "%h");
-        assert_eq!(
-            config("logtally reference list --reference r")
-                .analyze
-                .reference
-                .as_deref(),
-            Some("r")
-        );
-        assert_eq!(
-            config("logtally status --state-dir /s")
-                .state_dir()
-                .unwrap()
-                .to_str(),
-            Some("/s")
-        );
+        assert_eq!(config("logtally reference list --reference r").analyze.reference.as_deref(), Some("r"));
+        assert_eq!(config("logtally status --state-dir /s").state_dir().unwrap().to_str(), Some("/s"));
         assert_eq!(config("logtally status"), Config::default());
     }
 }

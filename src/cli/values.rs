@@ -54,15 +54,9 @@ mod tests {
     #[test]
     fn a_moment_is_a_time_or_so_long_ago() {
         let now = Timestamp::from_millis(1_795_236_900_000);
-        let resolve = |text: &str| {
-            text.parse::<Moment>()
-                .map(|moment| moment.resolve(now).to_string())
-        };
+        let resolve = |text: &str| text.parse::<Moment>().map(|moment| moment.resolve(now).to_string());
         assert_eq!(resolve("1h").as_deref(), Ok("2026-11-21T03:55:00Z"));
-        assert_eq!(
-            resolve("2026-01-01T00:00:00+01:00").as_deref(),
-            Ok("2025-12-31T23:00:00Z")
-        );
+        assert_eq!(resolve("2026-01-01T00:00:00+01:00").as_deref(), Ok("2025-12-31T23:00:00Z"));
         assert!(resolve("yesterday").is_err());
         assert!(resolve("5").is_err());
         assert_eq!(Moment::Ago(Duration::MAX).resolve(now), now.plus_millis(i64::MIN));

@@ -38,10 +38,7 @@ pub struct Diagnostics {
 impl Environment {
     /// The environment of this process.
     #[must_use]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one home of the environment"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one home of the environment")]
     pub fn of_process() -> Self {
         std::env::vars_os().collect()
     }
@@ -50,11 +47,7 @@ impl Environment {
     #[must_use]
     pub fn diagnostics(&self) -> Diagnostics {
         let text = |name| self.get(name).map(|value| value.to_string_lossy().into_owned());
-        Diagnostics {
-            filter: text(LOG),
-            format: text(LOG_FORMAT),
-            no_color: self.get("NO_COLOR").is_some(),
-        }
+        Diagnostics { filter: text(LOG), format: text(LOG_FORMAT), no_color: self.get("NO_COLOR").is_some() }
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&OsStr> {
@@ -64,17 +57,11 @@ impl Environment {
 
     /// The state directory where nothing names one: systemd's, else the user's.
     pub(super) fn state_dir(&self) -> Option<PathBuf> {
-        if let Some(given) = self
-            .get("STATE_DIRECTORY")
-            .and_then(|given| std::env::split_paths(given).next())
+        if let Some(given) = self.get("STATE_DIRECTORY").and_then(|given| std::env::split_paths(given).next())
         {
             return Some(given);
         }
-        let absolute = |name| {
-            self.get(name)
-                .map(PathBuf::from)
-                .filter(|path| path.is_absolute())
-        };
+        let absolute = |name| self.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let home = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
         Some(home?.join("logtally"))
     }
@@ -91,10 +78,7 @@ impl Environment {
             if [CONFIG, LOG, LOG_FORMAT].contains(&&*name) {
                 continue;
             }
-            match KEYS
-                .iter()
-                .find(|key| key.variable().is_some_and(|variable| *variable == *name))
-            {
+            match KEYS.iter().find(|key| key.variable().is_some_and(|variable| *variable == *name)) {
                 Some(key) => overrides.push(Override {
                     section: key.section,
                     key: key.name,
@@ -116,10 +100,7 @@ impl FromIterator<(OsString, OsString)> for Environment {
 
 impl<'a> FromIterator<(&'a str, &'a str)> for Environment {
     fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(variables: I) -> Self {
-        variables
-            .into_iter()
-            .map(|(name, value)| (OsString::from(name), OsString::from(value)))
-            .collect()
+        variables.into_iter().map(|(name, value)| (OsString::from(name), OsString::from(value))).collect()
     }
 }
 
@@ -128,14 +109,8 @@ impl<'a> FromIterator<(&'a str, &'a str)> for Environment {
 fn read(key: &Key, value: &OsStr) -> toml::Value {
     let text = value.to_string_lossy().into_owned();
     match key.kind {
-        Kind::Number => text
-            .trim()
-            .parse()
-            .map_or(toml::Value::String(text), toml::Value::Integer),
-        Kind::Flag => text
-            .trim()
-            .parse()
-            .map_or(toml::Value::String(text), toml::Value::Boolean),
+        Kind::Number => text.trim().parse().map_or(toml::Value::String(text), toml::Value::Integer),
+        Kind::Flag => text.trim().parse().map_or(toml::Value::String(text), toml::Value::Boolean),
         Kind::List | Kind::Places => {
             let items = text.split(',').map(|item| item.trim().to_owned());
             toml::Value::Array(items.map(toml::Value::String).collect())
@@ -146,10 +121,7 @@ fn read(key: &Key, value: &OsStr) -> toml::Value {
 
 fn warning(name: &str) -> String {
     let variables: Vec<String> = KEYS.iter().filter_map(Key::variable).collect();
-    let all = variables
-        .iter()
-        .map(String::as_str)
-        .chain([CONFIG, LOG, LOG_FORMAT]);
+    let all = variables.iter().map(String::as_str).chain([CONFIG, LOG, LOG_FORMAT]);
     let ends = all.filter_map(|variable| variable.strip_prefix(PREFIX));
     match keys::nearest(name.strip_prefix(PREFIX).unwrap_or(name), ends) {
         Some(meant) => {
@@ -170,11 +142,7 @@ mod tests {
 
     #[test]
     fn the_state_directory_is_systemds_else_the_users() {
-        let all = [
-            ("STATE_DIRECTORY", "/var/lib/logtally:/x"),
-            ("XDG_STATE_HOME", "/s"),
-            ("HOME", "/h"),
-        ];
+        let all = [("STATE_DIRECTORY", "/var/lib/logtally:/x"), ("XDG_STATE_HOME", "/s"), ("HOME", "/h")];
         assert_eq!(state_dir(&all).as_deref(), Some("/var/lib/logtally"));
         assert_eq!(state_dir(&all[1..]).as_deref(), Some("/s/logtally"));
         assert_eq!(state_dir(&all[2..]).as_deref(), Some("/h/.local/state/logtally"));
@@ -206,14 +174,8 @@ mod tests {
 
     #[test]
     fn diagnostics_are_handed_on() {
-        let environment: Environment = [("LOGTALLY_LOG", "debug"), ("NO_COLOR", "1")]
-            .into_iter()
-            .collect();
-        let expected = Diagnostics {
-            filter: Some("debug".to_owned()),
-            format: None,
-            no_color: true,
-        };
+        let environment: Environment = [("LOGTALLY_LOG", "debug"), ("NO_COLOR", "1")].into_iter().collect();
+        let expected = Diagnostics { filter: Some("debug".to_owned()), format: None, no_color: true };
         assert_eq!(environment.diagnostics(), expected);
     }
 }

@@ -97,10 +97,7 @@ pub(super) fn unknown(table: &DeTable<'_>) -> Option<(usize, String)> {
             continue;
         }
         let tables = match value.get_ref() {
-            DeValue::Array(array) => array
-                .iter()
-                .filter_map(|table| table.get_ref().as_table())
-                .collect(),
+            DeValue::Array(array) => array.iter().filter_map(|table| table.get_ref().as_table()).collect(),
             single => Vec::from_iter(single.as_table()),
         };
         for key in tables.into_iter().flat_map(DeTable::keys) {
@@ -118,9 +115,7 @@ pub(super) fn name_at(table: &DeTable<'_>, at: usize) -> Option<String> {
             DeValue::Table(inner) => name_at(inner, at).map(|key| format!("[{name}] {key}")),
             DeValue::Array(array) if array.iter().any(|element| element.get_ref().is_table()) => {
                 let mut tables = array.iter().filter_map(|table| table.get_ref().as_table());
-                tables
-                    .find_map(|inner| name_at(inner, at))
-                    .map(|key| format!("[[{name}]] {key}"))
+                tables.find_map(|inner| name_at(inner, at)).map(|key| format!("[[{name}]] {key}"))
             }
             _ => value.span().contains(&at).then(|| name.to_string()),
         }
@@ -161,10 +156,7 @@ fn complain(section: &str, name: &str) -> String {
             home => format!("{unknown}; it belongs in [{home}]"),
         };
     }
-    let here = KEYS
-        .iter()
-        .filter(|key| key.section == section)
-        .map(|key| key.name);
+    let here = KEYS.iter().filter(|key| key.section == section).map(|key| key.name);
     let tables = SECTIONS.into_iter().filter(|_| section.is_empty());
     match nearest(name, here.chain(tables)) {
         Some(meant) => format!("{unknown}; did you mean \"{meant}\"?"),
@@ -195,11 +187,8 @@ mod tests {
     #[test]
     fn the_list_of_keys_is_the_fields_of_the_configuration() {
         for section in [""].into_iter().chain(SECTIONS) {
-            let mut keys: Vec<&str> = KEYS
-                .iter()
-                .filter(|key| key.section == section)
-                .map(|key| key.name)
-                .collect();
+            let mut keys: Vec<&str> =
+                KEYS.iter().filter(|key| key.section == section).map(|key| key.name).collect();
             if section.is_empty() {
                 keys.extend(SECTIONS);
             }

@@ -52,41 +52,25 @@ pub fn load(
     environment: &Environment,
     flags: &[Override],
 ) -> Result<Loaded, ConfigError> {
-    let named = file
-        .map(PathBuf::from)
-        .or_else(|| environment.get(environment::CONFIG).map(PathBuf::from));
-    let usual = || {
-        USUAL_PLACES
-            .iter()
-            .map(PathBuf::from)
-            .find(|place| !is_missing(place))
-    };
+    let named = file.map(PathBuf::from).or_else(|| environment.get(environment::CONFIG).map(PathBuf::from));
+    let usual = || USUAL_PLACES.iter().map(PathBuf::from).find(|place| !is_missing(place));
     let file = named.or_else(usual);
 
     let mut table = Table::new();
-    if let Some(state_dir) = environment
-        .state_dir()
-        .and_then(|path| path.into_os_string().into_string().ok())
+    if let Some(state_dir) = environment.state_dir().and_then(|path| path.into_os_string().into_string().ok())
     {
         table.insert("state_dir".to_owned(), Value::String(state_dir));
     }
     if let Some(path) = &file {
         let layer = check(&read(path)?, &path.display().to_string())?;
-        lay_over(
-            &mut table,
-            based_at(layer, path.parent().unwrap_or(Path::new(""))),
-        );
+        lay_over(&mut table, based_at(layer, path.parent().unwrap_or(Path::new(""))));
     }
     let (variables, warnings) = environment.overrides();
     for one in variables.iter().chain(flags) {
         lay_over(&mut table, single(one)?);
     }
     let config = Config::deserialize(table).map_err(|error| invalid("configuration", error.message()))?;
-    Ok(Loaded {
-        config,
-        file,
-        warnings,
-    })
+    Ok(Loaded { config, file, warnings })
 }
 
 /// Reads a configuration out of one text, without environment, flags or files.
@@ -104,25 +88,17 @@ fn is_missing(path: &Path) -> bool {
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
-    let failed = |source| ConfigError::Read {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| ConfigError::Read { path: path.to_owned(), source };
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(failed)?;
     file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed)?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_FILE {
-        return Err(failed(io::Error::other(
-            "it is over 1 MiB, which no configuration is",
-        )));
+        return Err(failed(io::Error::other("it is over 1 MiB, which no configuration is")));
     }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let line = line_of(error.as_bytes(), at);
-        invalid(
-            format!("{} line {line}", path.display()),
-            "a byte that is not UTF-8; save the file as UTF-8",
-        )
+        invalid(format!("{} line {line}", path.display()), "a byte that is not UTF-8; save the file as UTF-8")
     })
 }
 
@@ -200,9 +176,7 @@ fn based_pattern(base: &Path, key: &str, pattern: &str) -> String {
     if key == "exclude" && !pattern.contains('/') {
         return pattern.to_owned();
     }
-    joined(base, pattern, |base| {
-        globset::escape(&base.to_string_lossy()).into()
-    })
+    joined(base, pattern, |base| globset::escape(&base.to_string_lossy()).into())
 }
 
 /// `path` from `base`, unless it is absolute, standard input (`-`) or an address (`s3://…`).
@@ -214,10 +188,7 @@ fn joined<'a>(base: &'a Path, path: &str, show: impl Fn(&'a Path) -> std::borrow
 }
 
 fn invalid(origin: impl Into<String>, problem: &str) -> ConfigError {
-    ConfigError::Invalid {
-        origin: origin.into(),
-        problem: problem.to_owned(),
-    }
+    ConfigError::Invalid { origin: origin.into(), problem: problem.to_owned() }
 }
 
 /// The line, from 1, that holds the byte `at`.
@@ -233,12 +204,7 @@ fn one_line(message: &str) -> String {
         ("expected a string", "expected a text in quotes"),
         ("expected a boolean", "expected true or false"),
         ("expected i64", "expected a whole number"),
-        (
-            "expected a nonzero u32",
-            "expected a whole number from 1 to 4294967295",
-        ),
+        ("expected a nonzero u32", "expected a whole number from 1 to 4294967295"),
     ];
-    WORDS.iter().fold(message.to_owned(), |message, (theirs, ours)| {
-        message.replace(theirs, ours)
-    })
+    WORDS.iter().fold(message.to_owned(), |message, (theirs, ours)| message.replace(theirs, ours))
 }

@@ -260,8 +260,6 @@ impl Default for Analyze {
 
 impl Default for Deliver {
     fn default() -> Self {
-        Self {
-            namespace: "Logtally".to_owned(),
-        }
+        Self { namespace: "Logtally".to_owned() }
     }
 }

@@ -14,12 +14,7 @@ fn environment(variables: &[(&str, &str)]) -> Environment {
 }
 
 fn flag(section: &'static str, key: &'static str, value: &str, origin: &str) -> Override {
-    Override {
-        section,
-        key,
-        value: toml::Value::String(value.to_owned()),
-        origin: origin.to_owned(),
-    }
+    Override { section, key, value: toml::Value::String(value.to_owned()), origin: origin.to_owned() }
 }
 
 #[test]
@@ -46,11 +41,7 @@ fn the_example_says_the_defaults_and_all_keys() {
             "alarm" => table["alarm"][0].as_table(),
             section => table[section].as_table(),
         };
-        assert!(
-            home.unwrap().contains_key(key.name),
-            "the example lacks {}",
-            key.name
-        );
+        assert!(home.unwrap().contains_key(key.name), "the example lacks {}", key.name);
     }
 }
 
@@ -146,10 +137,7 @@ fn what_is_no_toml_is_refused_with_its_line() {
 fn a_webhook_is_never_printed() {
     let text = "[[alarm]]\nname = \"a\"\nrule = \"x\"\nwebhook = ";
     let config = parse(&format!("{text}\"https://hooks.example/s3cret\"")).unwrap();
-    assert_eq!(
-        config.alarms[0].webhook.as_ref().unwrap().expose(),
-        "https://hooks.example/s3cret"
-    );
+    assert_eq!(config.alarms[0].webhook.as_ref().unwrap().expose(), "https://hooks.example/s3cret");
     assert!(!format!("{config:?}").contains("s3cret"));
     for bad in [
         "\"ftp://s3cret\"",
@@ -168,11 +156,7 @@ fn a_webhook_is_never_printed() {
 fn flags_win_over_the_environment_and_that_over_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("logtally.toml");
-    fs::write(
-        &file,
-        "[analyze]\nwindow = \"1m\"\nclient = \"%a\"\ntime = \"arrival\"",
-    )
-    .unwrap();
+    fs::write(&file, "[analyze]\nwindow = \"1m\"\nclient = \"%a\"\ntime = \"arrival\"").unwrap();
     let environment = environment(&[
         ("LOGTALLY_ANALYZE_WINDOW", "2m"),
         ("LOGTALLY_ANALYZE_CLIENT", "%{X-Real-IP}i"),
@@ -182,10 +166,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
         ("LOGTALLY_PIPELINE", ""),
         ("HOME", "/home/a"),
     ]);
-    let flags = [
-        flag("analyze", "window", "3m", "--window"),
-        flag("", "state_dir", "state", "--state-dir"),
-    ];
+    let flags = [flag("analyze", "window", "3m", "--window"), flag("", "state_dir", "state", "--state-dir")];
     let loaded = load(Some(&file), &environment, &flags).unwrap();
     let config = loaded.config;
     assert_eq!(config.analyze.window.as_millis(), 180_000);
@@ -199,10 +180,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
     assert_eq!(loaded.file.as_deref(), Some(&*file));
 
     let unflagged = load(Some(&file), &environment, &[]).unwrap().config;
-    assert_eq!(
-        unflagged.state_dir().unwrap(),
-        Path::new("/home/a/.local/state/logtally")
-    );
+    assert_eq!(unflagged.state_dir().unwrap(), Path::new("/home/a/.local/state/logtally"));
 }
 
 #[test]
@@ -211,9 +189,7 @@ fn a_bad_variable_or_flag_is_named() {
     let file = dir.path().join("c.toml");
     fs::write(&file, "").unwrap();
     let refused = |variables: &[(&str, &str)], flags: &[Override]| {
-        load(Some(&file), &environment(variables), flags)
-            .unwrap_err()
-            .to_string()
+        load(Some(&file), &environment(variables), flags).unwrap_err().to_string()
     };
     let messages = [
         refused(&[("LOGTALLY_ANALYZE_WINDOW", "5")], &[]),
@@ -243,18 +219,9 @@ fn relative_paths_count_from_the_files_directory() {
     let config = load(Some(&file), &Environment::default(), &[]).unwrap().config;
     let base = dir.path().display();
     assert_eq!(config.state_dir().unwrap(), home.join("state"));
-    assert_eq!(
-        config.analyze.reference.unwrap(),
-        format!("{base}/a[b]/hosts.csv")
-    );
-    assert_eq!(
-        config.produce.files,
-        [&format!("{base}/a[[]b[]]/logs/*.log"), "/abs.log", "-"]
-    );
-    assert_eq!(
-        config.produce.exclude,
-        ["*.gz", &format!("{base}/a[[]b[]]/old/*")]
-    );
+    assert_eq!(config.analyze.reference.unwrap(), format!("{base}/a[b]/hosts.csv"));
+    assert_eq!(config.produce.files, [&format!("{base}/a[[]b[]]/logs/*.log"), "/abs.log", "-"]);
+    assert_eq!(config.produce.exclude, ["*.gz", &format!("{base}/a[[]b[]]/old/*")]);
 
     fs::write(&file, "[analyze]\nreference = \"s3://bucket/hosts.csv\"").unwrap();
     let remote = load(Some(&file), &Environment::default(), &[]).unwrap().config;
@@ -283,12 +250,7 @@ fn a_file_that_cannot_be_read_is_named() {
     ");
 
     let named = environment(&[("LOGTALLY_CONFIG", "/nowhere/c.toml")]);
-    assert!(
-        load(None, &named, &[])
-            .unwrap_err()
-            .to_string()
-            .contains("/nowhere/c.toml")
-    );
+    assert!(load(None, &named, &[]).unwrap_err().to_string().contains("/nowhere/c.toml"));
 }
 
 #[test]

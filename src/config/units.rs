@@ -32,22 +32,11 @@ pub enum UnitError {
 }
 
 /// Milliseconds in each unit, largest first; a duration may name each once, in this order.
-const TIMES: [(&str, u64); 5] = [
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
+const TIMES: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// Bytes in each unit, largest first.
-const SIZES: [(&str, u64); 5] = [
-    ("TiB", 1 << 40),
-    ("GiB", 1 << 30),
-    ("MiB", 1 << 20),
-    ("KiB", 1 << 10),
-    ("B", 1),
-];
+const SIZES: [(&str, u64); 5] =
+    [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// How many characters of a bad value a message shows.
 const SHOWN: usize = 40;
@@ -90,19 +79,13 @@ pub(super) fn show_millis(millis: u64) -> String {
             rest %= factor;
         }
     }
-    if parts.is_empty() {
-        "0s".to_owned()
-    } else {
-        parts.concat()
-    }
+    if parts.is_empty() { "0s".to_owned() } else { parts.concat() }
 }
 
 /// A text that is exactly `bytes`, in its largest whole unit.
 pub(super) fn show_bytes(bytes: u64) -> String {
-    let (unit, factor) = SIZES
-        .into_iter()
-        .find(|(_, factor)| bytes.is_multiple_of(*factor))
-        .unwrap_or(("B", 1));
+    let (unit, factor) =
+        SIZES.into_iter().find(|(_, factor)| bytes.is_multiple_of(*factor)).unwrap_or(("B", 1));
     format!("{}{unit}", bytes / factor)
 }
 
@@ -114,10 +97,7 @@ fn sum(
 ) -> Result<u64, UnitError> {
     let trimmed = text.trim();
     if !trimmed.is_empty() && trimmed.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(UnitError::NoUnit {
-            text: cut(text),
-            example,
-        });
+        return Err(UnitError::NoUnit { text: cut(text), example });
     }
     let (mut rest, mut units, mut total) = (trimmed, units, 0_u64);
     if rest.is_empty() {
@@ -127,16 +107,12 @@ fn sum(
         let (number, behind) = split(rest, |byte| byte.is_ascii_digit());
         let (unit, behind) = split(behind, |byte| byte.is_ascii_alphabetic());
         let at = units.iter().position(|(name, _)| *name == unit);
-        let (false, Some(((_, factor), smaller))) = (
-            number.is_empty(),
-            at.and_then(|at| units.get(at..)?.split_first()),
-        ) else {
+        let (false, Some(((_, factor), smaller))) =
+            (number.is_empty(), at.and_then(|at| units.get(at..)?.split_first()))
+        else {
             return Err(not_one(text, what, example));
         };
-        let value = number
-            .parse::<u64>()
-            .ok()
-            .and_then(|number| number.checked_mul(*factor));
+        let value = number.parse::<u64>().ok().and_then(|number| number.checked_mul(*factor));
         total = value
             .and_then(|value| total.checked_add(value))
             .ok_or_else(|| UnitError::TooLarge { text: cut(text) })?;
@@ -151,11 +127,7 @@ fn split(text: &str, belongs: impl Fn(u8) -> bool) -> (&str, &str) {
 }
 
 fn not_one(text: &str, what: &'static str, example: &'static str) -> UnitError {
-    UnitError::NotOne {
-        text: cut(text),
-        what,
-        example,
-    }
+    UnitError::NotOne { text: cut(text), what, example }
 }
 
 fn cut(text: &str) -> String {
@@ -184,16 +156,11 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused() {
-        for text in [
-            "", " ", "m", "5x", "5 m", "-5m", "1.5h", "5m1h", "5m5m", "5M", "5m7", "٣m", "5µs",
-        ] {
+        for text in ["", " ", "m", "5x", "5 m", "-5m", "1.5h", "5m1h", "5m5m", "5M", "5m7", "٣m", "5µs"] {
             assert!(duration(text).is_err(), "{text}");
         }
         assert!(duration(&"9".repeat(30)).is_err());
-        assert_eq!(
-            duration("300000000000d").unwrap_err().to_string(),
-            "\"300000000000d\" is too large"
-        );
+        assert_eq!(duration("300000000000d").unwrap_err().to_string(), "\"300000000000d\" is too large");
         assert_eq!(
             duration(&"x".repeat(1_000)).unwrap_err().to_string().len(),
             SHOWN + "\"\" is no duration; write for example \"5m\", \"10s\" or \"1h30m\"".len()

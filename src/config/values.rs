@@ -115,11 +115,8 @@ impl Choice for BackendKind {
 
 impl Choice for Stage {
     const WHAT: &'static str = "a stage";
-    const ALL: &'static [(&'static str, Self)] = &[
-        ("produce", Self::Produce),
-        ("analyze", Self::Analyze),
-        ("deliver", Self::Deliver),
-    ];
+    const ALL: &'static [(&'static str, Self)] =
+        &[("produce", Self::Produce), ("analyze", Self::Analyze), ("deliver", Self::Deliver)];
 }
 
 impl Choice for Start {
@@ -208,9 +205,7 @@ impl TryFrom<String> for Secret {
     type Error = &'static str;
 
     fn try_from(url: String) -> Result<Self, Self::Error> {
-        let host = url
-            .strip_prefix("https://")
-            .or_else(|| url.strip_prefix("http://"));
+        let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
         match host {
             Some(host) if !host.is_empty() && url.bytes().all(|byte| byte.is_ascii_graphic()) => {
                 Ok(Self(url))
@@ -231,12 +226,7 @@ fn choose<T: Choice>(text: &str) -> Result<T, String> {
         return Ok(*value);
     }
     let names: Vec<String> = T::ALL.iter().map(|(name, _)| format!("\"{name}\"")).collect();
-    Err(format!(
-        "\"{}\" is not {}; write {}",
-        short(text),
-        T::WHAT,
-        names.join(" or ")
-    ))
+    Err(format!("\"{}\" is not {}; write {}", short(text), T::WHAT, names.join(" or ")))
 }
 
 pub(super) fn stages<'de, D: Deserializer<'de>>(from: D) -> Result<Stages, D::Error> {
@@ -246,9 +236,7 @@ pub(super) fn stages<'de, D: Deserializer<'de>>(from: D) -> Result<Stages, D::Er
     stages.sort_unstable();
     stages.dedup();
     if stages.is_empty() {
-        return Err(D::Error::custom(
-            "no stage; name at least one of \"produce\", \"analyze\", \"deliver\"",
-        ));
+        return Err(D::Error::custom("no stage; name at least one of \"produce\", \"analyze\", \"deliver\""));
     }
     Ok(Stages(stages))
 }
@@ -281,11 +269,7 @@ fn size<'de, D: Deserializer<'de>>(from: D, (least, most): (u64, u64)) -> Result
     if (least..=most).contains(&size) {
         return Ok(size);
     }
-    Err(out_of_bounds(
-        &text,
-        &units::show_bytes(least),
-        &units::show_bytes(most),
-    ))
+    Err(out_of_bounds(&text, &units::show_bytes(least), &units::show_bytes(most)))
 }
 
 pub(super) fn record_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
@@ -300,9 +284,7 @@ pub(super) fn shards<'de, D: Deserializer<'de>>(from: D) -> Result<u16, D::Error
     let shards = i64::deserialize(from)?;
     match u16::try_from(shards) {
         Ok(count @ 1..=MAX_SHARDS) => Ok(count),
-        _ => Err(D::Error::custom(format_args!(
-            "{shards} is out of bounds: from 1 to {MAX_SHARDS} shards"
-        ))),
+        _ => Err(D::Error::custom(format_args!("{shards} is out of bounds: from 1 to {MAX_SHARDS} shards"))),
     }
 }
 
@@ -345,9 +327,7 @@ pub(super) fn alarms<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Alarm>, D
 }
 
 fn out_of_bounds<E: serde::de::Error>(text: &str, least: &str, most: &str) -> E {
-    E::custom(format_args!(
-        "\"{text}\" is out of bounds: from {least} to {most}"
-    ))
+    E::custom(format_args!("\"{text}\" is out of bounds: from {least} to {most}"))
 }
 
 /// As much of a bad value as a message shows.

@@ -8,8 +8,8 @@ use tokio::task::JoinSet;
 
 use crate::{
     backend::{
-        Backend, BackendError, Batch, Checkpoint, CheckpointStore, MetricSink, Parcel, Published, SequenceNumber, ShardId,
-        Stage, StartAt, Stream, StreamReader, retry::Retry,
+        Backend, BackendError, Batch, Checkpoint, CheckpointStore, MetricSink, Parcel, Published,
+        SequenceNumber, ShardId, Stage, StartAt, Stream, StreamReader, retry::Retry,
     },
     engine::{
         parcel::unpack,

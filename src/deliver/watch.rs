@@ -170,7 +170,8 @@ impl<'a> Watching<'a> {
         let at = self.clock.now();
         let mut states = Vec::with_capacity(alarms.len());
         for alarm in alarms {
-            let state = postcard::to_stdvec(alarm).map_err(|why| BackendError::failed("encoding an alarm", why))?;
+            let state =
+                postcard::to_stdvec(alarm).map_err(|why| BackendError::failed("encoding an alarm", why))?;
             states.push(StoredAlarm { name: alarm.name().to_owned(), state, updated: at });
         }
         let history = changes.iter().map(|changed| Stored {
@@ -192,7 +193,11 @@ impl<'a> Watching<'a> {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sums of counts are whole and not negative")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "sums of counts are whole and not negative"
+)]
 fn count(sum: f64) -> u64 {
     sum.round() as u64
 }

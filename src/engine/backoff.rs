@@ -40,20 +40,13 @@ mod tests {
 
     use super::*;
 
-    const BACKOFF: Backoff = Backoff {
-        base_ms: 100,
-        max_ms: 10_000,
-    };
+    const BACKOFF: Backoff = Backoff { base_ms: 100, max_ms: 10_000 };
 
     #[test]
     fn the_ceiling_doubles_up_to_the_maximum() {
-        let ceilings: Vec<u128> = (0..9)
-            .map(|attempt| BACKOFF.delay(attempt, u64::MAX).as_millis())
-            .collect();
-        assert_eq!(
-            ceilings,
-            [100, 200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000]
-        );
+        let ceilings: Vec<u128> =
+            (0..9).map(|attempt| BACKOFF.delay(attempt, u64::MAX).as_millis()).collect();
+        assert_eq!(ceilings, [100, 200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000]);
     }
 
     #[test]
@@ -61,15 +54,9 @@ mod tests {
         for attempt in [63, 64, 65, u32::MAX] {
             assert_eq!(BACKOFF.delay(attempt, u64::MAX).as_millis(), 10_000);
         }
-        let widest = Backoff {
-            base_ms: u64::MAX,
-            max_ms: u64::MAX,
-        };
+        let widest = Backoff { base_ms: u64::MAX, max_ms: u64::MAX };
         assert_eq!(widest.delay(u32::MAX, u64::MAX), Duration::from_millis(u64::MAX));
-        let never = Backoff {
-            base_ms: 0,
-            max_ms: 0,
-        };
+        let never = Backoff { base_ms: 0, max_ms: 0 };
         assert_eq!(never.delay(7, u64::MAX), Duration::ZERO);
     }
 

@@ -17,9 +17,7 @@ pub(super) fn write(report: &Report, out: &mut impl Write) -> io::Result<()> {
         return Ok(());
     }
     let mut writer = ::csv::Writer::from_writer(out);
-    writer
-        .write_record(report.columns.iter().map(|column| column.name))
-        .map_err(into_io)?;
+    writer.write_record(report.columns.iter().map(|column| column.name)).map_err(into_io)?;
     for row in report.cells() {
         for (_, cell) in row {
             writer.write_field(show(cell).as_ref()).map_err(into_io)?;

@@ -118,8 +118,7 @@ impl AlarmStore {
 
 fn put_state(conn: &Connection, alarm: &StoredAlarm) -> rusqlite::Result<()> {
     if alarm.state.is_empty() {
-        conn.prepare_cached("DELETE FROM alarm_state WHERE name = ?1")?
-            .execute([&alarm.name])?;
+        conn.prepare_cached("DELETE FROM alarm_state WHERE name = ?1")?.execute([&alarm.name])?;
         return Ok(());
     }
     conn.prepare_cached(
@@ -131,14 +130,7 @@ fn put_state(conn: &Connection, alarm: &StoredAlarm) -> rusqlite::Result<()> {
 }
 
 fn put_transition(conn: &Connection, transition: &Transition) -> rusqlite::Result<()> {
-    let Transition {
-        alarm,
-        at,
-        from,
-        to,
-        reason,
-        detail,
-    } = transition;
+    let Transition { alarm, at, from, to, reason, detail } = transition;
     conn.prepare_cached(
         "INSERT INTO alarm_history(name, at, previous, next, reason, detail) VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
     )?

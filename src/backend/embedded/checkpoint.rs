@@ -36,12 +36,7 @@ impl Checkpoints {
     pub(super) async fn open(store: Arc<Store>, codec: Arc<Codec>, stage: Stage) -> Result<Self> {
         let path = store.path.clone();
         let lock = blocking(move || lock(&path, stage)).await?;
-        Ok(Self {
-            store,
-            codec,
-            stage,
-            _lock: Arc::new(lock),
-        })
+        Ok(Self { store, codec, stage, _lock: Arc::new(lock) })
     }
 }
 
@@ -55,10 +50,7 @@ impl CheckpointStore for Checkpoints {
                 )?;
                 let found = statement.query_row(params![stage.as_str(), shard.0], |row| {
                     let position: Option<String> = row.get(0)?;
-                    Ok(Checkpoint {
-                        position: position.map(SequenceNumber),
-                        state: row.get(1)?,
-                    })
+                    Ok(Checkpoint { position: position.map(SequenceNumber), state: row.get(1)? })
                 });
                 Ok(found.optional()?.map(|checkpoint| (checkpoint, Outbox::Sent)))
             })
@@ -109,13 +101,8 @@ fn lock(database: &Path, stage: Stage) -> Result<File> {
     let path = beside(database, &format!(".{}.lock", stage.as_str()));
     let unusable = |error: std::io::Error| failed(format!("{}: {error}", path.display()), error);
     // Not truncated: until the lock is ours, what it says is its holder's.
-    let mut file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(unusable)?;
+    let mut file =
+        File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(unusable)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(held(database, stage, &mut file)),
@@ -123,8 +110,7 @@ fn lock(database: &Path, stage: Stage) -> Result<File> {
     }
     file.set_len(0).map_err(unusable)?;
     file.rewind().map_err(unusable)?;
-    file.write_all(std::process::id().to_string().as_bytes())
-        .map_err(unusable)?;
+    file.write_all(std::process::id().to_string().as_bytes()).map_err(unusable)?;
     Ok(file)
 }
 

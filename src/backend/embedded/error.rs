@@ -52,18 +52,12 @@ pub(super) fn failed(
     what: impl Into<String>,
     source: impl Into<Box<dyn Error + Send + Sync>>,
 ) -> BackendError {
-    BackendError::Failed {
-        what: what.into(),
-        source: Some(source.into()),
-    }
+    BackendError::Failed { what: what.into(), source: Some(source.into()) }
 }
 
 /// A failure that repeats and needs no further cause.
 pub(super) fn refused(what: impl Into<String>) -> BackendError {
-    BackendError::Failed {
-        what: what.into(),
-        source: None,
-    }
+    BackendError::Failed { what: what.into(), source: None }
 }
 
 fn translate(path: &Path, error: rusqlite::Error) -> BackendError {
@@ -74,9 +68,9 @@ fn translate(path: &Path, error: rusqlite::Error) -> BackendError {
     match code {
         ErrorCode::DiskFull => no_space(&path),
         ErrorCode::SystemIoFailure if extended(&error) == ffi::SQLITE_IOERR_SHMSIZE => no_space(&path),
-        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => BackendError::Busy {
-            why: format!("{path}: another process keeps it locked; waiting for it"),
-        },
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
+            BackendError::Busy { why: format!("{path}: another process keeps it locked; waiting for it") }
+        }
         ErrorCode::DatabaseCorrupt => failed(
             format!(
                 "{path} is damaged: stop logtally and restore a copy, or move the file and its -wal and -shm away \

@@ -24,13 +24,7 @@ pub(super) fn add(tx: &Tx<'_>, rows: &[Row]) -> rusqlite::Result<()> {
                     "INSERT INTO top_host(start, host, count, error) VALUES(?1, ?2, ?3, ?4 + ?5) \
                      ON CONFLICT DO UPDATE SET count = count + excluded.count, error = error + ?4",
                 )?
-                .execute(params![
-                    start,
-                    host.host,
-                    signed(host.count),
-                    signed(host.error),
-                    floor
-                ])?;
+                .execute(params![start, host.host, signed(host.count), signed(host.error), floor])?;
         }
         forget_light(tx.conn, start)?;
     }
@@ -53,9 +47,7 @@ fn forget_light(conn: &Connection, start: i64) -> rusqlite::Result<()> {
         .prepare_cached(
             "SELECT count, host FROM top_host WHERE start = ?1 ORDER BY count DESC, host LIMIT 1 OFFSET ?2",
         )?
-        .query_row(params![start, TOP_HOSTS], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
-        })
+        .query_row(params![start, TOP_HOSTS], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))
         .optional()?;
     let Some((count, host)) = light else { return Ok(()) };
     conn.prepare_cached(

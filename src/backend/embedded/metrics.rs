@@ -42,10 +42,7 @@ impl Metrics {
 
 impl MetricSink for Metrics {
     async fn publish(&mut self, parcels: Vec<Parcel>) -> Result<Published> {
-        let weight = parcels
-            .iter()
-            .map(|parcel| parcel.datums.len() * DATUM_BYTES)
-            .sum();
+        let weight = parcels.iter().map(|parcel| parcel.datums.len() * DATUM_BYTES).sum();
         self.store
             .write(weight, move |tx| {
                 let mut published = Published::default();
@@ -104,12 +101,8 @@ fn add_datum(tx: &Tx<'_>, datum: &Datum) -> Result<(), Fault> {
 }
 
 fn series_id(conn: &Connection, series: &Series) -> Result<i64, Fault> {
-    let dims = serde_json::to_string(&series.dimensions).map_err(|error| {
-        failed(
-            format!("the dimensions of {} cannot be stored", series.name),
-            error,
-        )
-    })?;
+    let dims = serde_json::to_string(&series.dimensions)
+        .map_err(|error| failed(format!("the dimensions of {} cannot be stored", series.name), error))?;
     let known = conn
         .prepare_cached("SELECT id FROM series WHERE name = ?1 AND dims = ?2")?
         .query_row([&series.name, &dims], |row| row.get(0))
@@ -132,11 +125,7 @@ fn remember_contact(conn: &Connection, row: &Row) -> rusqlite::Result<()> {
         "INSERT INTO contact(application, contact, at) VALUES(?1, ?2, ?3) ON CONFLICT DO UPDATE \
          SET contact = excluded.contact, at = excluded.at WHERE excluded.at >= at",
     )?
-    .execute(params![
-        row.application_name,
-        row.contact,
-        row.window_start.as_millis()
-    ])?;
+    .execute(params![row.application_name, row.contact, row.window_start.as_millis()])?;
     Ok(())
 }
 
@@ -158,10 +147,7 @@ pub(super) fn read(
         let dimensions = serde_json::from_str(&dims)
             .map_err(|error| failed(format!("the dimensions of {name} are damaged: {dims}"), error))?;
         datums.push(Datum {
-            series: Series {
-                name: name.to_owned(),
-                dimensions,
-            },
+            series: Series { name: name.to_owned(), dimensions },
             timestamp: Timestamp::from_millis(row.get(1)?),
             value: row.get(2)?,
         });
@@ -188,13 +174,7 @@ struct Aging {
 }
 
 const AGING: [Aging; 3] = [
-    Aging {
-        table: "parcel",
-        key: "id",
-        since: "at",
-        keep_ms: LEDGER_MARGIN_MS,
-        with_streams: true,
-    },
+    Aging { table: "parcel", key: "id", since: "at", keep_ms: LEDGER_MARGIN_MS, with_streams: true },
     Aging {
         table: "metric",
         key: "series, ts",
@@ -214,8 +194,7 @@ const AGING: [Aging; 3] = [
 impl Aging {
     fn horizon(&self, bounds: &Bounds, now: Timestamp) -> i64 {
         let streams = if self.with_streams { bounds.retention_ms } else { 0 };
-        now.as_millis()
-            .saturating_sub(self.keep_ms.saturating_add(streams))
+        now.as_millis().saturating_sub(self.keep_ms.saturating_add(streams))
     }
 }
 
@@ -237,23 +216,15 @@ pub(super) fn is_due(conn: &Connection, bounds: &Bounds, now: Timestamp) -> rusq
 pub(super) fn sweep(conn: &Connection, bounds: &Bounds, now: Timestamp) -> rusqlite::Result<usize> {
     let mut most = 0;
     for aging in &AGING {
-        let Aging {
-            table, key, since, ..
-        } = aging;
+        let Aging { table, key, since, .. } = aging;
         let sql = format!(
             "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {since} < ?1 LIMIT {STEP})"
         );
         most = most.max(conn.prepare_cached(&sql)?.execute([aging.horizon(bounds, now)])?);
     }
     if most > 0 {
-        conn.execute(
-            "DELETE FROM top_host WHERE start NOT IN (SELECT start FROM top_window)",
-            [],
-        )?;
-        conn.execute(
-            "DELETE FROM series WHERE id NOT IN (SELECT series FROM metric)",
-            [],
-        )?;
+        conn.execute("DELETE FROM top_host WHERE start NOT IN (SELECT start FROM top_window)", [])?;
+        conn.execute("DELETE FROM series WHERE id NOT IN (SELECT series FROM metric)", [])?;
     }
     Ok(most)
 }

@@ -101,10 +101,7 @@ impl Embedded {
     /// it or another process keeps it locked.
     pub async fn open(settings: Settings) -> Result<Self> {
         let store = store::blocking(move || Store::open(&settings)).await?;
-        Ok(Self {
-            store,
-            codec: Arc::default(),
-        })
+        Ok(Self { store, codec: Arc::default() })
     }
 
     /// The random id of this node, drawn when the file was created and again when it was carried to another machine.
@@ -163,19 +160,11 @@ impl Backend for Embedded {
         let rows = self.store.read(move |conn| Ok(shard::all(conn, stream)?)).await?;
         let open_or_full =
             |row: &shard::ShardRow| !row.shard.closed || row.books.last_seq > row.books.trimmed_seq;
-        Ok(rows
-            .into_iter()
-            .filter(open_or_full)
-            .map(|row| row.shard)
-            .collect())
+        Ok(rows.into_iter().filter(open_or_full).map(|row| row.shard).collect())
     }
 
     async fn writer(&self, stream: Stream) -> Result<Writer> {
-        Ok(Writer::new(
-            Arc::clone(&self.store),
-            Arc::clone(&self.codec),
-            stream,
-        ))
+        Ok(Writer::new(Arc::clone(&self.store), Arc::clone(&self.codec), stream))
     }
 
     async fn reader(&self, stream: Stream, shard: &ShardId, start: StartAt) -> Result<Reader> {
@@ -202,9 +191,7 @@ impl Backend for Embedded {
 
     async fn read_metrics(&self, name: &str, from: Timestamp, to: Timestamp) -> Result<Vec<Datum>> {
         let name = name.to_owned();
-        self.store
-            .read(move |conn| metrics::read(conn, &name, from, to))
-            .await
+        self.store.read(move |conn| metrics::read(conn, &name, from, to)).await
     }
 
     async fn reference(&self, location: &str) -> Result<ReferenceFile> {

@@ -70,10 +70,7 @@ impl Codec {
 
     fn prepare_now(&self, records: Vec<Outgoing>) -> Result<Vec<Prepared>> {
         let mut context = None;
-        let prepared = records
-            .into_iter()
-            .map(|record| self.prepare_one(record, &mut context))
-            .collect();
+        let prepared = records.into_iter().map(|record| self.prepare_one(record, &mut context)).collect();
         if let Some(context) = context {
             let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if idle.len() < IDLE_CONTEXTS {
@@ -115,10 +112,7 @@ impl Codec {
 impl Context {
     fn new() -> Result<Self> {
         let compressor = Compressor::new(LEVEL).map_err(|error| failed("no memory to compress", error))?;
-        Ok(Self {
-            compressor,
-            buffer: Vec::new(),
-        })
+        Ok(Self { compressor, buffer: Vec::new() })
     }
 
     /// The payload compressed, or `None` where that is no gain.
@@ -156,9 +150,7 @@ pub(super) fn hash(key: &str) -> u128 {
 fn check(record: &Outgoing) -> Result<()> {
     let characters = record.partition_key.chars().count();
     if !(1..=MAX_KEY).contains(&characters) {
-        return Err(refused(format!(
-            "a partition key has 1 to {MAX_KEY} characters, not {characters}"
-        )));
+        return Err(refused(format!("a partition key has 1 to {MAX_KEY} characters, not {characters}")));
     }
     let size = record.data.len() + record.partition_key.len();
     if size > MAX_RECORD {

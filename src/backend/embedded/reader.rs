@@ -126,14 +126,10 @@ impl Reader {
         let now = self.store.clock.now();
         let newest = found.records.last().map(|record| record.arrival);
         let stamp = found.stamp.filter(|_| found.at_tip).map(Timestamp::from_millis);
-        self.complete_to = [newest, stamp, complete]
-            .into_iter()
-            .flatten()
-            .fold(self.complete_to, Timestamp::max);
+        self.complete_to =
+            [newest, stamp, complete].into_iter().flatten().fold(self.complete_to, Timestamp::max);
         self.position = found.last.or(self.position);
-        let behind = newest
-            .filter(|_| !found.at_tip)
-            .map_or(0, |newest| now.millis_since(newest).max(1));
+        let behind = newest.filter(|_| !found.at_tip).map_or(0, |newest| now.millis_since(newest).max(1));
         Batch {
             records: found.records,
             through: self.position.filter(|&position| position > 0).map(sequence),
@@ -167,9 +163,8 @@ impl Scan {
         let tx = conn.unchecked_transaction()?;
         let row = shard::find(&tx, self.stream, &self.shard)?;
         check(self.stream, &row, position)?;
-        let stamp = tx
-            .prepare_cached("SELECT max(last_arrival) FROM shard")?
-            .query_row([], |row| row.get(0))?;
+        let stamp =
+            tx.prepare_cached("SELECT max(last_arrival) FROM shard")?.query_row([], |row| row.get(0))?;
         let stored = fetch(&tx, row.id, position.unwrap_or(row.books.trimmed_seq))?;
         tx.commit()?;
         let last = stored.last().map(|record| record.seq);
@@ -247,10 +242,7 @@ fn place(stream: Stream, row: &ShardRow, start: &StartAt) -> Result<Option<i64>,
         StartAt::TrimHorizon => None,
         StartAt::Latest => Some(row.books.last_seq),
         StartAt::After(SequenceNumber(text)) => Some(text.parse().map_err(|_| {
-            refused(format!(
-                "{text:?} is no position in the {} stream",
-                shard::word(stream)
-            ))
+            refused(format!("{text:?} is no position in the {} stream", shard::word(stream)))
         })?),
     };
     check(stream, row, position)?;
@@ -284,12 +276,7 @@ fn check(stream: Stream, row: &ShardRow, position: Option<i64>) -> Result<(), Fa
 /// What lies between a position and the oldest record kept. Sequence numbers are dense, so the number of records
 /// is certain; bytes and times are known for the consumer's own position.
 fn loss(row: &ShardRow, position: i64) -> Loss {
-    let Books {
-        trimmed_seq,
-        gap,
-        gap_arrivals,
-        ..
-    } = row.books;
+    let Books { trimmed_seq, gap, gap_arrivals, .. } = row.books;
     let records = trimmed_seq - position;
     let known = gap.records == records;
     Loss {

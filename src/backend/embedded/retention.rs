@@ -96,9 +96,7 @@ pub(super) fn make_room(
             break;
         }
         let (before, done, most) = (row.books.kept_bytes, row.consumed, kept - limit);
-        trim(conn, row, usize::MAX, |record, freed| {
-            record.seq <= done && freed < most
-        })?;
+        trim(conn, row, usize::MAX, |record, freed| record.seq <= done && freed < most)?;
         kept -= before - row.books.kept_bytes;
     }
     // A single append larger than the bound passes when it has the stream for itself: else it would wait for ever.
@@ -163,10 +161,7 @@ fn strike(row: &mut ShardRow, record: &Oldest) {
     books.kept_bytes -= record.stored;
     if record.seq > row.consumed {
         for lost in [&mut books.expired, &mut books.gap] {
-            *lost = Counted {
-                records: lost.records + 1,
-                bytes: lost.bytes + record.raw,
-            };
+            *lost = Counted { records: lost.records + 1, bytes: lost.bytes + record.raw };
         }
         let first = books.gap_arrivals.map_or(record.arrival, |(first, _)| first);
         books.gap_arrivals = Some((first, record.arrival));

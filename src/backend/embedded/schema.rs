@@ -180,9 +180,7 @@ pub(super) fn open_again(path: &Path, polls: i32) -> rusqlite::Result<Connection
 fn check_shards(settings: &Settings) -> Result<(), BackendError> {
     for count in [settings.input_shards, settings.output_shards] {
         if !(1..=MAX_SHARDS).contains(&count) {
-            return Err(refused(format!(
-                "a stream has 1 to {MAX_SHARDS} shards, not {count}"
-            )));
+            return Err(refused(format!("a stream has 1 to {MAX_SHARDS} shards, not {count}")));
         }
     }
     Ok(())
@@ -191,17 +189,13 @@ fn check_shards(settings: &Settings) -> Result<(), BackendError> {
 fn check_place(path: &Path, create: bool) -> Result<(), BackendError> {
     let shown = path.display();
     if path.is_dir() {
-        return Err(refused(format!(
-            "{shown} is a directory: the state is kept in a file"
-        )));
+        return Err(refused(format!("{shown} is a directory: the state is kept in a file")));
     }
     if path.exists() {
         return Ok(());
     }
     if !create {
-        return Err(refused(format!(
-            "{shown} does not exist: no stage has run with this state_dir yet"
-        )));
+        return Err(refused(format!("{shown} does not exist: no stage has run with this state_dir yet")));
     }
     match path.parent() {
         Some(parent) => std::fs::create_dir_all(parent)
@@ -226,10 +220,7 @@ fn wait_for_locks(conn: &mut Connection, polls: i32) -> rusqlite::Result<()> {
 }
 
 fn is_lock(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
-    )
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 fn attempt(settings: &Settings) -> Result<(Connection, Node), Fault> {
@@ -290,14 +281,9 @@ fn create_tables(conn: &Connection, settings: &Settings) -> rusqlite::Result<()>
 
 /// A stream keeps the shards it was created with: records and positions belong to them.
 fn compare_shards(conn: &Connection, settings: &Settings) -> rusqlite::Result<()> {
-    for (stream, wanted) in [
-        (Stream::Input, settings.input_shards),
-        (Stream::Output, settings.output_shards),
-    ] {
-        let open = shard::all(conn, stream)?
-            .iter()
-            .filter(|row| !row.shard.closed)
-            .count();
+    for (stream, wanted) in [(Stream::Input, settings.input_shards), (Stream::Output, settings.output_shards)]
+    {
+        let open = shard::all(conn, stream)?.iter().filter(|row| !row.shard.closed).count();
         if u32::try_from(open) != Ok(wanted) {
             tracing::warn!(
                 "the {} stream keeps its {open} shards: {wanted} would count only for a new state_dir",
@@ -311,10 +297,8 @@ fn compare_shards(conn: &Connection, settings: &Settings) -> rusqlite::Result<()
 /// The node's id, drawn anew where the file was carried to another machine: two producers must not share one.
 fn node(conn: &Connection, machine: &str) -> Result<Node, Fault> {
     let stored = |key: &str| {
-        conn.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| {
-            row.get::<_, String>(0)
-        })
-        .optional()
+        conn.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get::<_, String>(0))
+            .optional()
     };
     let known = stored("node")?.and_then(|text| u64::from_str_radix(&text, 16).ok());
     let on = stored("machine")?.unwrap_or_default();
@@ -326,10 +310,7 @@ fn node(conn: &Connection, machine: &str) -> Result<Node, Fault> {
     let node = match known {
         Some(node) if on.is_empty() => node,
         _ => getrandom::u64().map_err(|error| {
-            failed(
-                "the system gives no random number for the node's id",
-                error.to_string(),
-            )
+            failed("the system gives no random number for the node's id", error.to_string())
         })?,
     };
     if known.is_some_and(|known| known != node) {

@@ -74,11 +74,7 @@ pub(super) fn create(conn: &Connection, stream: Stream, count: u32) -> rusqlite:
     let mut insert =
         conn.prepare("INSERT INTO shard(stream, name, first_hash, last_hash) VALUES(?1, ?2, ?3, ?4)")?;
     for index in 0..count {
-        let last = if index + 1 == count {
-            u128::MAX
-        } else {
-            (index + 1) * size - 1
-        };
+        let last = if index + 1 == count { u128::MAX } else { (index + 1) * size - 1 };
         insert.execute(params![
             number(stream),
             format!("shardId-{index:012}"),
@@ -180,14 +176,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ShardRow> {
             trimmed_seq: row.get(10)?,
             trimmed_arrival: row.get(11)?,
             trimmed_bytes: row.get(12)?,
-            expired: Counted {
-                records: row.get(13)?,
-                bytes: row.get(14)?,
-            },
-            gap: Counted {
-                records: row.get(15)?,
-                bytes: row.get(16)?,
-            },
+            expired: Counted { records: row.get(13)?, bytes: row.get(14)? },
+            gap: Counted { records: row.get(15)?, bytes: row.get(16)? },
             gap_arrivals: gap_first.zip(row.get(18)?),
         },
         consumed: row.get(19)?,

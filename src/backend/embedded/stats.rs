@@ -105,7 +105,9 @@ pub(super) fn backlog(
     let books = row.books;
     let after = after.and_then(|after| after.0.parse().ok()).unwrap_or(books.trimmed_seq);
     let (records, bytes, oldest): (i64, i64, Option<i64>) = tx
-        .prepare_cached("SELECT count(*), coalesce(sum(raw), 0), min(arrival) FROM record WHERE shard = ?1 AND seq > ?2")?
+        .prepare_cached(
+            "SELECT count(*), coalesce(sum(raw), 0), min(arrival) FROM record WHERE shard = ?1 AND seq > ?2",
+        )?
         .query_row([row.id, after], |found| Ok((found.get(0)?, found.get(1)?, found.get(2)?)))?;
     let amount = |records, bytes| Amount { records: unsigned(records), bytes: unsigned(bytes) };
     Ok(Backlog {

@@ -95,10 +95,7 @@ impl Store {
     pub(super) fn open(settings: &Settings) -> Result<Arc<Self>> {
         let (conn, node) = schema::open(settings)?;
         let path = settings.path.canonicalize().map_err(|error| {
-            failed(
-                format!("{}: cannot be found again: {error}", settings.path.display()),
-                error,
-            )
+            failed(format!("{}: cannot be found again: {error}", settings.path.display()), error)
         })?;
         let bounds = Bounds::of(settings);
         let (jobs, queue) = mpsc::channel();
@@ -133,26 +130,12 @@ impl Store {
         F: FnOnce(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
     {
         let ended = || refused(format!("{}: its writing thread has ended", self.path.display()));
-        let slot = Arc::clone(&self.slots)
-            .acquire_owned()
-            .await
-            .map_err(|_| ended())?;
+        let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|_| ended())?;
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Task {
-            work: Some(work),
-            outcome: None,
-            reply,
-        });
-        let queued = Queued {
-            job,
-            weight,
-            _slot: slot,
-        };
+        let job = Box::new(Task { work: Some(work), outcome: None, reply });
+        let queued = Queued { job, weight, _slot: slot };
         self.jobs.send(queued).map_err(|_| ended())?;
-        answer
-            .await
-            .map_err(|_| ended())?
-            .map_err(|fault| fault.at(&self.path))
+        answer.await.map_err(|_| ended())?.map_err(|fault| fault.at(&self.path))
     }
 
     /// Runs `work` on a connection that only reads.
@@ -292,8 +275,7 @@ impl Writer {
         });
         if let Ok(effects) = &outcome {
             self.unswept += effects.appended;
-            self.checkpointer
-                .wrote(group.iter().map(|queued| queued.weight).sum());
+            self.checkpointer.wrote(group.iter().map(|queued| queued.weight).sum());
         }
         for queued in group {
             queued.job.finish(outcome.as_ref().map(|_| ()));
@@ -312,10 +294,7 @@ impl Writer {
         }
         let outcome = self.transact(|tx| {
             let (deleted, room) = retention::sweep(tx.conn, &bounds, tx.now, limit)?;
-            let effects = Effects {
-                room,
-                ..Effects::default()
-            };
+            let effects = Effects { room, ..Effects::default() };
             Ok((effects, deleted >= limit))
         });
         match outcome {
@@ -334,18 +313,12 @@ impl Writer {
         &mut self,
         work: impl FnOnce(&mut Grouped<'_>) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
-        let tx = self
-            .conn
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let stored: Option<i64> = tx
-            .prepare_cached("SELECT max(last_arrival) FROM shard")?
-            .query_row([], |row| row.get(0))?;
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let stored: Option<i64> =
+            tx.prepare_cached("SELECT max(last_arrival) FROM shard")?.query_row([], |row| row.get(0))?;
         let stored = stored.map_or(Timestamp::MIN, Timestamp::from_millis);
         self.latest = self.latest.max(stored).max(self.clock.now());
-        let mut grouped = Grouped {
-            conn: &tx,
-            now: self.latest,
-        };
+        let mut grouped = Grouped { conn: &tx, now: self.latest };
         let done = work(&mut grouped)?;
         tx.commit()?;
         Ok(done)
@@ -381,11 +354,7 @@ impl Grouped<'_> {
     /// Runs one job so that its failure takes back its own work only; fails where SQLite gave up the transaction.
     fn scoped(&self, job: &mut dyn Job) -> rusqlite::Result<Effects> {
         self.conn.prepare_cached("SAVEPOINT job")?.execute([])?;
-        let mut tx = Tx {
-            conn: self.conn,
-            now: self.now,
-            effects: Effects::default(),
-        };
+        let mut tx = Tx { conn: self.conn, now: self.now, effects: Effects::default() };
         let outcome = job.run(&mut tx);
         let effects = tx.effects;
         match outcome {

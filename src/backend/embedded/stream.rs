@@ -70,10 +70,7 @@ impl StreamWriter for Writer {
                 let mut statement =
                     conn.prepare_cached("SELECT generation, state FROM source ORDER BY generation")?;
                 let rows = statement.query_map([], |row| {
-                    Ok(SourceState {
-                        generation: row.get::<_, i64>(0)?.cast_unsigned(),
-                        state: row.get(1)?,
-                    })
+                    Ok(SourceState { generation: row.get::<_, i64>(0)?.cast_unsigned(), state: row.get(1)? })
                 })?;
                 Ok(rows.collect::<rusqlite::Result<_>>()?)
             })
@@ -109,11 +106,7 @@ impl<'a> Waiting<'a> {
             tokio::pin!(room);
             room.as_mut().enable();
             let (work, records) = (work.clone(), Arc::clone(&self.records));
-            match self
-                .store
-                .write(self.weight, move |tx| work(tx, &records))
-                .await?
-            {
+            match self.store.write(self.weight, move |tx| work(tx, &records)).await? {
                 Room::Enough => return Ok(()),
                 Room::None { kept } => self.warn(kept),
             }
@@ -127,9 +120,7 @@ impl<'a> Waiting<'a> {
         let now = self.store.clock.now().as_millis();
         let last = WARNED.load(Ordering::Relaxed);
         if now.saturating_sub(last) >= WARN_EVERY_MS
-            && WARNED
-                .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
+            && WARNED.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         {
             tracing::warn!(
                 kept_bytes = kept,
@@ -162,10 +153,7 @@ pub(super) fn put(
     for record in records {
         insert(tx, &mut shards, record)?;
     }
-    for row in shards
-        .iter()
-        .filter(|row| row.books.last_arrival == Some(tx.now.as_millis()))
-    {
+    for row in shards.iter().filter(|row| row.books.last_arrival == Some(tx.now.as_millis())) {
         shard::store(tx.conn, row)?;
         tx.effects.tips.push((row.id, row.books.last_seq));
     }
@@ -206,9 +194,7 @@ fn stored_len(record: &Prepared) -> i64 {
 }
 
 fn put_sources(tx: &Tx<'_>, sources: &[SourceState]) -> rusqlite::Result<()> {
-    let mut forget = tx
-        .conn
-        .prepare_cached("DELETE FROM source WHERE generation = ?1")?;
+    let mut forget = tx.conn.prepare_cached("DELETE FROM source WHERE generation = ?1")?;
     let mut store = tx.conn.prepare_cached(
         "INSERT INTO source(generation, state) VALUES(?1, ?2) ON CONFLICT DO UPDATE SET state = excluded.state",
     )?;

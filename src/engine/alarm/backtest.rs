@@ -51,11 +51,7 @@ impl Backtest {
     /// Watches `alarm`, which as a rule has seen nothing yet.
     #[must_use]
     pub fn new(alarm: Alarm) -> Self {
-        Self {
-            alarm,
-            open: BTreeMap::new(),
-            report: Report::default(),
-        }
+        Self { alarm, open: BTreeMap::new(), report: Report::default() }
     }
 
     /// As [`Alarm::observe`].
@@ -83,10 +79,7 @@ impl Backtest {
         for (application, episode) in &mut self.open {
             let values = [episode.peak, sums.get(application).copied()];
             let rule = self.alarm.rule();
-            episode.peak = values
-                .into_iter()
-                .flatten()
-                .reduce(|left, right| rule.worse(left, right));
+            episode.peak = values.into_iter().flatten().reduce(|left, right| rule.worse(left, right));
         }
     }
 

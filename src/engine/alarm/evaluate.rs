@@ -52,11 +52,7 @@ pub(super) fn evaluate(
             Missing::Missing => State::InsufficientData,
         }
     };
-    Outcome {
-        state,
-        breaching: points.breaching,
-        assumed,
-    }
+    Outcome { state, breaching: points.breaching, assumed }
 }
 
 /// The datapoints that are judged, in numbers.
@@ -98,12 +94,8 @@ mod tests {
 
     use super::*;
 
-    const TREATMENTS: [Missing; 4] = [
-        Missing::Missing,
-        Missing::Ignore,
-        Missing::Breaching,
-        Missing::NotBreaching,
-    ];
+    const TREATMENTS: [Missing; 4] =
+        [Missing::Missing, Missing::Ignore, Missing::Breaching, Missing::NotBreaching];
 
     /// `0` within the threshold, `X` breaching, `-` missing, the latest last, as the guide writes it.
     fn judged(rule: &str, points: &str, missing: Missing, state: State) -> State {
@@ -172,10 +164,7 @@ mod tests {
         assert_eq!(judged(rule, "0", Missing::Breaching, InsufficientData), Ok);
         assert_eq!(judged(rule, "X", Missing::Breaching, InsufficientData), Ok);
         assert_eq!(judged(rule, "X -", Missing::Breaching, InsufficientData), Alarm);
-        assert_eq!(
-            judged(rule, "X", Missing::Missing, InsufficientData),
-            InsufficientData
-        );
+        assert_eq!(judged(rule, "X", Missing::Missing, InsufficientData), InsufficientData);
     }
 
     #[test]

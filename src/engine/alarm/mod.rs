@@ -125,16 +125,7 @@ impl Alarm {
             Target::Application(application) => [(application.clone(), Series::default())].into(),
             Target::Each => BTreeMap::new(),
         };
-        Self {
-            name,
-            rule,
-            missing,
-            window,
-            last: None,
-            applications,
-            unwatched: 0,
-            out_of_order: 0,
-        }
+        Self { name, rule, missing, window, last: None, applications, unwatched: 0, out_of_order: 0 }
     }
 
     /// Judges one complete window, given by its start, from the sum of requests of each application.

@@ -166,10 +166,7 @@ impl FromStr for Rule {
         let wrong = match parsed {
             Ok((_, rule)) => return Ok(rule),
             Err(nom::Err::Error(wrong) | nom::Err::Failure(wrong)) => wrong,
-            Err(nom::Err::Incomplete(_)) => Wrong {
-                rest: "",
-                expected: END,
-            },
+            Err(nom::Err::Incomplete(_)) => Wrong { rest: "", expected: END },
         };
         let parsed = text.strip_suffix(wrong.rest).unwrap_or_default();
         Err(RuleError {
@@ -223,40 +220,24 @@ fn expect<'a, T>(
     expected: &'static str,
     mut parser: impl Parser<&'a str, Output = T, Error = Wrong<'a>>,
 ) -> impl FnMut(&'a str) -> Parsed<'a, T> {
-    move |rest| {
-        parser
-            .parse(rest)
-            .map_err(|_| nom::Err::Failure(Wrong { rest, expected }))
-    }
+    move |rest| parser.parse(rest).map_err(|_| nom::Err::Failure(Wrong { rest, expected }))
 }
 
 fn rule(text: &str) -> Parsed<'_, Rule> {
     let (rest, target) = preceded(space0, expect(NAME, target)).parse(text)?;
     let (rest, comparison) = preceded(space0, expect("one of > >= < <=", comparison)).parse(rest)?;
-    let (rest, threshold) = preceded(
-        space0,
-        expect("a threshold from 0 to 18446744073709551615", number::<u64>),
-    )
-    .parse(rest)?;
+    let (rest, threshold) =
+        preceded(space0, expect("a threshold from 0 to 18446744073709551615", number::<u64>)).parse(rest)?;
     let (rest, (needed, windows)) =
         terminated(map(opt(share), |share| share.unwrap_or((1, 1))), space0).parse(rest)?;
-    let rule = Rule {
-        target,
-        comparison,
-        threshold,
-        needed,
-        windows,
-    };
+    let rule = Rule { target, comparison, threshold, needed, windows };
     Ok((rest, rule))
 }
 
 fn target(text: &str) -> Parsed<'_, Target> {
     let bare = map(take_while1(is_bare), str::to_owned);
-    alt((
-        value(Target::Each, char('*')),
-        map(map_opt(alt((quoted, bare)), named), Target::Application),
-    ))
-    .parse(text)
+    alt((value(Target::Each, char('*')), map(map_opt(alt((quoted, bare)), named), Target::Application)))
+        .parse(text)
 }
 
 fn quoted(text: &str) -> Parsed<'_, String> {
@@ -288,11 +269,7 @@ fn share(text: &str) -> Parsed<'_, (u8, u8)> {
         // Only trailing space: not ours to refuse.
         return Ok((text, (1, 1)));
     }
-    let count = || {
-        map_opt(number::<u8>, |count| {
-            (1..=MAX_WINDOWS).contains(&count).then_some(count)
-        })
-    };
+    let count = || map_opt(number::<u8>, |count| (1..=MAX_WINDOWS).contains(&count).then_some(count));
     let (after, needed) = expect("a number of windows from 1 to 100", count()).parse(rest)?;
     let of = delimited(space1, tag_no_case("of"), space1);
     let (after, _) = expect("` of N`", recognize(of)).parse(after)?;

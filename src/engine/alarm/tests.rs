@@ -8,12 +8,7 @@ use super::*;
 const SIZE: i64 = 300_000;
 
 fn alarm(rule: &str, missing: Missing) -> Alarm {
-    Alarm::new(
-        "test".to_owned(),
-        rule.parse().unwrap(),
-        missing,
-        WindowSize::FIVE_MINUTES,
-    )
+    Alarm::new("test".to_owned(), rule.parse().unwrap(), missing, WindowSize::FIVE_MINUTES)
 }
 
 fn at(window: i64) -> Timestamp {
@@ -21,10 +16,7 @@ fn at(window: i64) -> Timestamp {
 }
 
 fn sums(values: &[(&str, u64)]) -> BTreeMap<String, u64> {
-    values
-        .iter()
-        .map(|&(name, value)| (name.to_owned(), value))
-        .collect()
+    values.iter().map(|&(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// `window application from to (reason)`, a line each.
@@ -32,18 +24,13 @@ fn told(transitions: &[Transition]) -> String {
     let lines = transitions.iter().map(|change| {
         let window = change.window_start.as_millis() / SIZE;
         assert_eq!(change.window_end, at(window + 1));
-        format!(
-            "{window} {} {} → {} ({})",
-            change.application, change.from, change.to, change.reason
-        )
+        format!("{window} {} {} → {} ({})", change.application, change.from, change.to, change.reason)
     });
     lines.collect::<Vec<_>>().join("\n")
 }
 
 fn fed(alarm: &mut Alarm, windows: &[(i64, &[(&str, u64)])]) -> String {
-    let changes = windows
-        .iter()
-        .flat_map(|(window, values)| alarm.observe(at(*window), &sums(values)));
+    let changes = windows.iter().flat_map(|(window, values)| alarm.observe(at(*window), &sums(values)));
     told(&changes.collect::<Vec<_>>())
 }
 
@@ -97,10 +84,7 @@ fn a_star_watches_each_application_by_itself_from_when_it_is_first_seen() {
 #[test]
 fn a_gap_of_years_is_missing_data_and_bounded_work() {
     let mut alarm = alarm("Unknown > 100", Missing::Missing);
-    let text = fed(
-        &mut alarm,
-        &[(0, &[("Unknown", 142)]), (1_000_000_000, &[("Unknown", 1)])],
-    );
+    let text = fed(&mut alarm, &[(0, &[("Unknown", 142)]), (1_000_000_000, &[("Unknown", 1)])]);
     assert_snapshot!(text, @r"
     0 Unknown INSUFFICIENT_DATA → ALARM (142 > 100 in 1 of 1 windows)
     3 Unknown ALARM → INSUFFICIENT_DATA (> 100 in 0 of 1 windows, the latest without data)
@@ -121,10 +105,7 @@ fn the_ends_of_time_do_not_overflow() {
 fn a_window_that_comes_late_or_twice_is_counted_and_passed_over() {
     let mut alarm = alarm("Unknown > 100", Missing::default());
     fed(&mut alarm, &[(5, &[("Unknown", 0)])]);
-    assert_eq!(
-        fed(&mut alarm, &[(5, &[("Unknown", 500)]), (4, &[("Unknown", 500)])]),
-        ""
-    );
+    assert_eq!(fed(&mut alarm, &[(5, &[("Unknown", 500)]), (4, &[("Unknown", 500)])]), "");
     assert_eq!(alarm.out_of_order(), 2);
     assert_eq!(alarm.last_window(), Some(at(5)));
 }
@@ -132,9 +113,7 @@ fn a_window_that_comes_late_or_twice_is_counted_and_passed_over() {
 #[test]
 fn past_the_bound_applications_are_counted_and_not_judged() {
     let mut alarm = alarm("* > 0", Missing::default());
-    let many = (0..MAX_APPLICATIONS + 7)
-        .map(|number| (format!("{number:06}"), 1))
-        .collect();
+    let many = (0..MAX_APPLICATIONS + 7).map(|number| (format!("{number:06}"), 1)).collect();
     assert_eq!(alarm.observe(at(0), &many).len(), MAX_APPLICATIONS);
     assert_eq!(alarm.unwatched(), 7);
     alarm.observe(at(1), &many);
@@ -151,10 +130,7 @@ fn what_is_stored_goes_on_where_it_stopped() {
     let next = sums(&[("A", 9)]);
     let transitions = other.observe(at(1), &next);
     assert_eq!(transitions, one.observe(at(1), &next));
-    assert_eq!(
-        told(&transitions),
-        "1 A INSUFFICIENT_DATA → ALARM (9 > 5 in 2 of 3 windows)"
-    );
+    assert_eq!(told(&transitions), "1 A INSUFFICIENT_DATA → ALARM (9 > 5 in 2 of 3 windows)");
     assert!(other.is_of(one.rule(), Missing::Ignore, WindowSize::FIVE_MINUTES));
     assert!(!other.is_of(one.rule(), Missing::Missing, WindowSize::FIVE_MINUTES));
 }
@@ -210,19 +186,11 @@ fn model(rule: &Rule, missing: Missing, history: &[Option<u64>]) -> State {
     let mut state = State::InsufficientData;
     for end in 1..=history.len() {
         let range = &history[end.saturating_sub(rule.windows() + 2)..end];
-        let mut judged: Vec<bool> = range
-            .iter()
-            .flatten()
-            .map(|&value| rule.breaches(value))
-            .collect();
+        let mut judged: Vec<bool> = range.iter().flatten().map(|&value| rule.breaches(value)).collect();
         let breaches = |judged: &[bool]| judged.iter().filter(|breaching| **breaching).count();
         if judged.len() >= rule.windows() {
             let latest = &judged[judged.len() - rule.windows()..];
-            state = if breaches(latest) >= rule.needed() {
-                State::Alarm
-            } else {
-                State::Ok
-            };
+            state = if breaches(latest) >= rule.needed() { State::Alarm } else { State::Ok };
             continue;
         }
         let holes = range.iter().filter(|value| value.is_none()).count();
@@ -232,9 +200,7 @@ fn model(rule: &Rule, missing: Missing, history: &[Option<u64>]) -> State {
             judged.extend(vec![false; holes.min(rule.windows() - judged.len())]);
         }
         let filled = matches!(missing, Missing::Breaching | Missing::NotBreaching);
-        let oldest = range
-            .iter()
-            .position(|value| value.is_some_and(|value| rule.breaches(value)));
+        let oldest = range.iter().position(|value| value.is_some_and(|value| rule.breaches(value)));
         state = if breaches(&judged) >= rule.needed() {
             State::Alarm
         } else if filled || judged.contains(&false) {
@@ -256,12 +222,7 @@ fn any_windows() -> impl Strategy<Value = Vec<(i64, Option<u64>)>> {
 }
 
 fn any_missing() -> impl Strategy<Value = Missing> {
-    prop::sample::select(vec![
-        Missing::NotBreaching,
-        Missing::Breaching,
-        Missing::Ignore,
-        Missing::Missing,
-    ])
+    prop::sample::select(vec![Missing::NotBreaching, Missing::Breaching, Missing::Ignore, Missing::Missing])
 }
 
 proptest! {
