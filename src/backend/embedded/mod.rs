@@ -1,1 +1,3 @@
 //! The pipeline in one SQLite file. Talks to no network.
+
+pub mod reference;
