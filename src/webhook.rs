@@ -40,10 +40,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(5);
 pub const GRACE: Duration = Duration::from_secs(10);
 
 /// The time between attempts.
-pub const BACKOFF: Backoff = Backoff {
-    base_ms: 500,
-    max_ms: 30_000,
-};
+pub const BACKOFF: Backoff = Backoff { base_ms: 500, max_ms: 30_000 };
 
 /// The body of one call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -124,11 +121,8 @@ impl Webhook {
 
     fn with(url: WebhookUrl, policy: Policy) -> (Self, Courier) {
         let shared = Arc::new(Shared::default());
-        let courier = Courier {
-            shared: Arc::clone(&shared),
-            poster: Poster::new(url, policy.timeout),
-            policy,
-        };
+        let courier =
+            Courier { shared: Arc::clone(&shared), poster: Poster::new(url, policy.timeout), policy };
         (Self { shared }, courier)
     }
 
@@ -170,12 +164,7 @@ struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self {
-            timeout: TIMEOUT,
-            attempts: ATTEMPTS,
-            backoff: BACKOFF,
-            grace: GRACE,
-        }
+        Self { timeout: TIMEOUT, attempts: ATTEMPTS, backoff: BACKOFF, grace: GRACE }
     }
 }
 
@@ -296,12 +285,7 @@ impl Queue {
     /// Gives up what waits and what is under way; how many that were.
     fn abandon(&mut self) -> u64 {
         self.waiting.clear();
-        let Fates {
-            notified,
-            delivered,
-            dropped,
-            failed,
-        } = self.fates;
+        let Fates { notified, delivered, dropped, failed } = self.fates;
         let undelivered = notified - delivered - dropped - failed;
         self.fates.failed += undelivered;
         undelivered

@@ -28,11 +28,7 @@ pub(super) struct Poster {
 
 impl Poster {
     pub(super) fn new(url: WebhookUrl, timeout: Duration) -> Self {
-        let proxy = if url.is_loopback() {
-            None
-        } else {
-            Proxy::try_from_env()
-        };
+        let proxy = if url.is_loopback() { None } else { Proxy::try_from_env() };
         let agent = Agent::config_builder()
             .timeout_global(Some(timeout))
             .http_status_as_error(false)
@@ -49,9 +45,7 @@ impl Poster {
         let (agent, uri) = (self.agent.clone(), self.url.uri().clone());
         let attempt = tokio::task::spawn_blocking(move || {
             let request = agent.post(uri).header("content-type", "application/json");
-            request
-                .send(body.as_slice())
-                .map(|response| response.status().as_u16())
+            request.send(body.as_slice()).map(|response| response.status().as_u16())
         });
         match attempt.await {
             Ok(Ok(status)) => answer(status),

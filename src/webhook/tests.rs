@@ -48,11 +48,7 @@ impl Server {
             // The port stays taken, so that no other test's server gets these connections.
             while listener.accept().is_ok() {}
         });
-        Self {
-            url: url.parse().unwrap(),
-            requests,
-            _alive: alive,
-        }
+        Self { url: url.parse().unwrap(), requests, _alive: alive }
     }
 
     /// Head and body of the next request.
@@ -99,11 +95,7 @@ fn event(application: &str) -> Notification {
     let transition = alarm.observe(start, &sums).remove(0);
     Notification {
         contact: "ops@example.com".to_owned(),
-        top_hosts: vec![HostCount {
-            host: "10.0.0.9\n\"".to_owned(),
-            count: 140,
-            error: 2,
-        }],
+        top_hosts: vec![HostCount { host: "10.0.0.9\n\"".to_owned(), count: 140, error: 2 }],
         ..Notification::of(transition, rule, size.end_of(start).plus_millis(10_250))
     }
 }
@@ -112,10 +104,7 @@ fn policy() -> Policy {
     Policy {
         timeout: Duration::from_mins(1),
         attempts: 3,
-        backoff: Backoff {
-            base_ms: 1,
-            max_ms: 2,
-        },
+        backoff: Backoff { base_ms: 1, max_ms: 2 },
         grace: Duration::from_mins(1),
     }
 }
@@ -135,12 +124,7 @@ async fn delivered_to(replies: Vec<Reply>) -> (Fates, usize) {
 }
 
 fn fates(delivered: u64, failed: u64) -> Fates {
-    Fates {
-        notified: 1,
-        delivered,
-        dropped: 0,
-        failed,
-    }
+    Fates { notified: 1, delivered, dropped: 0, failed }
 }
 
 #[tokio::test]
@@ -154,10 +138,7 @@ async fn a_change_is_posted_as_json_while_the_pipeline_runs() {
     let (head, body) = server.request().await;
     stop.send(()).unwrap();
     tasks.join_all().await;
-    assert!(
-        head.starts_with("POST /T0/s3cret?key=s3cret HTTP/1.1\r\n"),
-        "{head}"
-    );
+    assert!(head.starts_with("POST /T0/s3cret?key=s3cret HTTP/1.1\r\n"), "{head}");
     assert!(head.contains("content-type: application/json\r\n"), "{head}");
     assert_snapshot!(body, @r#"{"alarm":"strangers","rule":"* > 100","application":"Unknown","contact":"ops@example.com","state":"ALARM","previousState":"INSUFFICIENT_DATA","windowStart":"2026-11-21T04:55:00Z","windowEnd":"2026-11-21T05:00:00Z","value":142,"reason":"142 > 100 in 1 of 1 windows","topHosts":[{"host":"10.0.0.9\n\"","count":140,"error":2}],"at":"2026-11-21T05:00:10.250Z"}"#);
     assert_eq!(webhook.fates(), fates(1, 0));
@@ -167,10 +148,7 @@ async fn a_change_is_posted_as_json_while_the_pipeline_runs() {
 async fn what_may_pass_is_tried_again() {
     let replies = vec![Reply::Status(500), Reply::Status(429), Reply::Status(200)];
     assert_eq!(delivered_to(replies).await, (fates(1, 0), 3));
-    assert_eq!(
-        delivered_to(vec![Reply::Garbage, Reply::Status(200)]).await,
-        (fates(1, 0), 2)
-    );
+    assert_eq!(delivered_to(vec![Reply::Garbage, Reply::Status(200)]).await, (fates(1, 0), 2));
 }
 
 #[tokio::test]
@@ -179,11 +157,7 @@ async fn what_will_not_pass_is_given_up() {
         assert_eq!(delivered_to(vec![Reply::Status(status)]).await, (fates(0, 1), 1));
     }
     let replies = (0..9).map(|_| Reply::Status(503)).collect();
-    assert_eq!(
-        delivered_to(replies).await,
-        (fates(0, 1), 3),
-        "attempts are bounded"
-    );
+    assert_eq!(delivered_to(replies).await, (fates(0, 1), 3), "attempts are bounded");
     assert_eq!(delivered_to(vec![]).await, (fates(0, 1), 0), "hangs up at once");
 }
 
@@ -204,12 +178,7 @@ async fn a_hanging_receiver_blocks_nobody_and_the_oldest_give_way() {
     stop.send(()).unwrap();
     tasks.join_all().await;
     let all = QUEUE as u64 + 11;
-    let expected = Fates {
-        notified: all,
-        delivered: 0,
-        dropped: 10,
-        failed: all - 10,
-    };
+    let expected = Fates { notified: all, delivered: 0, dropped: 10, failed: all - 10 };
     assert_eq!(webhook.fates(), expected);
 }
 
@@ -223,15 +192,9 @@ async fn the_latest_are_kept_and_arrive_in_order() {
     courier.run(ready(())).await;
     for number in 5..QUEUE + 5 {
         let (_, body) = server.request().await;
-        assert!(
-            body.contains(&format!(r#""application":"{number}""#)),
-            "{number}: {body}"
-        );
+        assert!(body.contains(&format!(r#""application":"{number}""#)), "{number}: {body}");
     }
-    assert_eq!(
-        (webhook.fates().delivered, webhook.fates().dropped),
-        (QUEUE as u64, 5)
-    );
+    assert_eq!((webhook.fates().delivered, webhook.fates().dropped), (QUEUE as u64, 5));
     webhook.notify(&event("after the end"));
     assert_eq!(webhook.fates().dropped, 6);
 }
@@ -240,15 +203,8 @@ async fn the_latest_are_kept_and_arrive_in_order() {
 async fn after_the_grace_the_rest_is_counted_as_failed() {
     let server = Server::start(vec![Reply::Status(500)]);
     let url = server.url.clone();
-    let never = Backoff {
-        base_ms: u64::MAX,
-        max_ms: 1 << 40,
-    };
-    let brief = Policy {
-        backoff: never,
-        grace: Duration::from_millis(100),
-        ..policy()
-    };
+    let never = Backoff { base_ms: u64::MAX, max_ms: 1 << 40 };
+    let brief = Policy { backoff: never, grace: Duration::from_millis(100), ..policy() };
     let (webhook, courier) = Webhook::with(url, brief);
     webhook.notify(&event("one"));
     webhook.notify(&event("two"));
@@ -277,9 +233,7 @@ async fn tls_starts_on_a_bare_machine() {
     let answer = poster.post(Arc::default()).await;
     // A TLS handshake record, and an answer in plain text that is not taken for one.
     assert_eq!(first.recv().await.unwrap(), [22, 3, 1]);
-    let Answer::Failed(why) = answer else {
-        panic!("{answer:?}")
-    };
+    let Answer::Failed(why) = answer else { panic!("{answer:?}") };
     assert!(why.starts_with("rustls: ") || why.starts_with("i/o: "), "{why}");
 }
 
@@ -318,16 +272,7 @@ async fn neither_logs_nor_debug_show_the_secret() {
     webhook.notify(&event("Unknown"));
     courier.run(ready(())).await;
     let logged = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-    assert!(
-        logged.contains("will retry") && logged.contains("given up"),
-        "{logged}"
-    );
-    assert!(
-        logged.contains(&shown) && debug.contains(&shown),
-        "{logged}{debug}"
-    );
-    assert!(
-        !logged.contains("s3cret") && !debug.contains("s3cret"),
-        "{logged}{debug}"
-    );
+    assert!(logged.contains("will retry") && logged.contains("given up"), "{logged}");
+    assert!(logged.contains(&shown) && debug.contains(&shown), "{logged}{debug}");
+    assert!(!logged.contains("s3cret") && !debug.contains("s3cret"), "{logged}{debug}");
 }

@@ -38,11 +38,7 @@ impl FromStr for WebhookUrl {
         let uri: Uri = text.parse().map_err(|_| WebhookUrlError)?;
         let speaks_http = matches!(uri.scheme_str(), Some("http" | "https"));
         let has_host = uri.host().is_some_and(|host| !host.is_empty());
-        if speaks_http && has_host {
-            Ok(Self(uri))
-        } else {
-            Err(WebhookUrlError)
-        }
+        if speaks_http && has_host { Ok(Self(uri)) } else { Err(WebhookUrlError) }
     }
 }
 
@@ -78,10 +74,7 @@ mod tests {
     #[test]
     fn only_scheme_host_and_port_are_shown() {
         for (url, shown) in [
-            (
-                "https://hooks.example.com/T0/s3cret?key=s3cret",
-                "https://hooks.example.com",
-            ),
+            ("https://hooks.example.com/T0/s3cret?key=s3cret", "https://hooks.example.com"),
             ("http://user:s3cret@[::1]:8080/s3cret", "http://[::1]:8080"),
             ("HTTPS://Hooks.example.com/s3cret", "https://Hooks.example.com"),
         ] {
@@ -93,15 +86,9 @@ mod tests {
 
     #[test]
     fn what_is_no_url_is_refused_and_not_repeated() {
-        for text in [
-            "",
-            "s3cret",
-            "ftp://s3cret/",
-            "https://",
-            "/s3cret",
-            "https:///s3cret",
-            "https://s3 cret/",
-        ] {
+        for text in
+            ["", "s3cret", "ftp://s3cret/", "https://", "/s3cret", "https:///s3cret", "https://s3 cret/"]
+        {
             let error = text.parse::<WebhookUrl>().expect_err(text);
             assert!(!error.to_string().contains("s3"));
         }
@@ -116,11 +103,7 @@ mod tests {
             ("http://localhost.example.com/", false),
             ("http://10.0.0.1/", false),
         ] {
-            assert_eq!(
-                url.parse::<WebhookUrl>().unwrap().is_loopback(),
-                loopback,
-                "{url}"
-            );
+            assert_eq!(url.parse::<WebhookUrl>().unwrap().is_loopback(), loopback, "{url}");
         }
     }
 }

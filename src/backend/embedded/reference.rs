@@ -1,34 +1,312 @@
-//! Reference data in a CSV file. Parses nothing.
+//! The reference data as a CSV file on disk: read whole, replaced whole. Knows nothing of what is in it.
+//!
+//! A version is the content's MD5, as an `ETag` of S3 is, so that two editors are told apart however fast they write.
+//! A replacement is written beside the file, synced and renamed over it, under a lock (`flock`) of the file itself:
+//! a reader sees the old content or the new, and of two editors one is told to try again.
 
-use std::path::PathBuf;
+use std::{
+    fs::{self, File, Metadata, OpenOptions, TryLockError},
+    io::{self, ErrorKind, Read, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use bytes::Bytes;
+use md5::{Digest, Md5};
 
-use crate::backend::{ReferenceStore, Result, Version, embedded::error::failed};
+use crate::{
+    backend::{BackendError, ReferenceStore, Result, Version},
+    engine::reference::MAX_BYTES,
+};
 
-/// The file.
-#[derive(Debug)]
-pub struct ReferenceFile {
+/// How long a changed file must stay as it is before it is read again: who writes it in place is not yet done.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// How many times a file is looked at until it stays as it is; then [`BackendError::Busy`].
+const LOOKS: usize = 50;
+
+/// A CSV file. Opens it anew for each call.
+#[derive(Clone, Debug)]
+pub struct CsvFile {
+    path: PathBuf,
+    /// What the file looked like when it had settled, and its version then.
+    settled: Option<(Stamp, Version)>,
+}
+
+/// What changes when a file does: device, inode, size, and times in seconds and nanoseconds.
+type Stamp = (u64, u64, u64, [i64; 4]);
+
+impl CsvFile {
+    /// The file at `path`, which need not exist yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), settled: None }
+    }
+}
+
+impl ReferenceStore for CsvFile {
+    async fn fetch(&mut self, known: Option<&Version>) -> Result<Option<(Version, Bytes)>> {
+        for _ in 0..LOOKS {
+            let mut looked = None;
+            if let Some(known) = known {
+                let stamp = self.blocking(|path| Ok(stamp(&open(path)?.1))).await?;
+                if self.settled.as_ref().is_some_and(|settled| (settled.0, &settled.1) == (stamp, known)) {
+                    return Ok(None);
+                }
+                looked = Some(stamp);
+                tokio::time::sleep(SETTLE).await;
+            }
+            let (before, after, version, content) = self.blocking(read).await?;
+            if before != after || looked.is_some_and(|looked| looked != before) {
+                continue;
+            }
+            if looked.is_some() {
+                self.settled = Some((before, version.clone()));
+            }
+            return Ok((known != Some(&version)).then_some((version, content)));
+        }
+        Err(busy(&self.path, "is being written all the time: replace it by a rename instead"))
+    }
+
+    async fn replace(&mut self, expected: Option<&Version>, content: Bytes) -> Result<()> {
+        let expected = expected.cloned();
+        self.blocking(move |path| match &expected {
+            Some(expected) => replace_existing(path, expected, &content),
+            None => create(path, &content),
+        })
+        .await
+    }
+}
+
+impl CsvFile {
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Path) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let path = self.path.clone();
+        let done = tokio::task::spawn_blocking(move || work(&path)).await;
+        done.unwrap_or_else(|ended| {
+            Err(BackendError::Failed {
+                what: format!("{}: the work on it was cut off", self.path.display()),
+                source: Some(ended.into()),
+            })
+        })
+    }
+}
+
+/// Opens the file for reading; refuses what is no regular file, which might never end.
+fn open(path: &Path) -> Result<(File, Metadata)> {
+    let metadata = fs::metadata(path).map_err(|error| failed(path, "cannot be read", error))?;
+    if !metadata.is_file() {
+        return Err(failed(path, "cannot be read", io::Error::other("it is no regular file")));
+    }
+    let file = File::open(path).map_err(|error| failed(path, "cannot be read", error))?;
+    let metadata = file.metadata().map_err(|error| failed(path, "cannot be read", error))?;
+    Ok((file, metadata))
+}
+
+/// The whole file with its stamps before and after reading, and its version.
+fn read(path: &Path) -> Result<(Stamp, Stamp, Version, Bytes)> {
+    let (file, before) = open(path)?;
+    let content = content(&file).map_err(|error| failed(path, "cannot be read", error))?;
+    let after = file.metadata().map_err(|error| failed(path, "cannot be read", error))?;
+    let version = version(&content);
+    Ok((stamp(&before), stamp(&after), version, content.into()))
+}
+
+fn content(file: &File) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    file.take(MAX_BYTES as u64 + 1).read_to_end(&mut content)?;
+    if content.len() > MAX_BYTES {
+        return Err(io::Error::other(format!("it has over {MAX_BYTES} bytes")));
+    }
+    Ok(content)
+}
+
+fn stamp(metadata: &Metadata) -> Stamp {
+    let times = [metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec()];
+    (metadata.dev(), metadata.ino(), metadata.len(), times)
+}
+
+fn version(content: &[u8]) -> Version {
+    let digest: [u8; 16] = Md5::digest(content).into();
+    Version(format!("{:032x}", u128::from_be_bytes(digest)))
+}
+
+/// Replaces the content that has the version `expected`, and keeps owner, group and permissions.
+fn replace_existing(path: &Path, expected: &Version, new: &[u8]) -> Result<()> {
+    let changed = || busy(path, "was changed by somebody else: read it again");
+    let cannot = |error| failed(path, "cannot be replaced", error);
+    let path = match path.canonicalize() {
+        Ok(path) => path, // the file a symbolic link leads to, not the link
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(changed()),
+        Err(error) => return Err(cannot(error)),
+    };
+    let locked = OpenOptions::new().read(true).write(true).open(&path).map_err(cannot)?;
+    match locked.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(busy(&path, "is being edited by somebody else")),
+        Err(TryLockError::Error(error)) => return Err(cannot(error)),
+    }
+    let metadata = locked.metadata().map_err(cannot)?;
+    let still_there =
+        fs::metadata(&path).is_ok_and(|now| (now.dev(), now.ino()) == (metadata.dev(), metadata.ino()));
+    if !still_there || version(&content(&locked).map_err(cannot)?) != *expected {
+        return Err(changed());
+    }
+    let beside = Beside::write(&path, new, Some(&metadata)).map_err(cannot)?;
+    fs::rename(&beside.path, &path).map_err(cannot)?;
+    sync_directory(&path).map_err(cannot)
+}
+
+/// Creates the file, unless there is one; the name appears only with the content.
+fn create(path: &Path, new: &[u8]) -> Result<()> {
+    let exists = || busy(path, "exists: read it first");
+    if fs::symlink_metadata(path).is_ok() {
+        return Err(exists());
+    }
+    let cannot = |error| failed(path, "cannot be created", error);
+    let beside = Beside::write(path, new, None).map_err(cannot)?;
+    match fs::hard_link(&beside.path, path) {
+        Ok(()) => sync_directory(path).map_err(cannot),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(exists()),
+        Err(error) => Err(cannot(error)),
+    }
+}
+
+/// A hidden file beside the one to replace; gone when dropped, unless it was renamed. Only a process that is killed
+/// leaves it behind.
+struct Beside {
     path: PathBuf,
 }
 
-impl ReferenceFile {
-    /// The file at `path`.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+impl Beside {
+    /// Writes and syncs the content. With `like`, owner, group and permissions are those, or it fails.
+    fn write(path: &Path, content: &[u8], like: Option<&Metadata>) -> io::Result<Self> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let random = getrandom::u64()?;
+        let beside = path.with_file_name(format!(".{name}.{random:016x}.tmp"));
+        let mode = if like.is_some() { 0o600 } else { 0o666 };
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
+        let beside = Self { path: beside };
+        file.write_all(content)?;
+        if let Some(like) = like {
+            let now = file.metadata()?;
+            if (now.uid(), now.gid()) != (like.uid(), like.gid()) {
+                fchown(&file, Some(like.uid()), Some(like.gid()))?;
+            }
+            file.set_permissions(fs::Permissions::from_mode(like.mode() & 0o7777))?;
+        }
+        file.sync_all()?;
+        Ok(beside)
     }
 }
 
-impl ReferenceStore for ReferenceFile {
-    async fn fetch(&mut self, known: Option<&Version>) -> Result<Option<(Version, Bytes)>> {
-        let content = std::fs::read(&self.path)
-            .map_err(|error| failed(format!("{}: {error}", self.path.display()), error))?;
-        let version = Version(format!("{:x}", content.len()));
-        Ok((known != Some(&version)).then(|| (version, content.into())))
+impl Drop for Beside {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path); // renamed as a rule, and then it is not there
+    }
+}
+
+/// Makes the new name survive a power cut.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn busy(path: &Path, what: &str) -> BackendError {
+    BackendError::Busy { why: format!("{} {what}", path.display()) }
+}
+
+fn failed(path: &Path, what: &str, error: io::Error) -> BackendError {
+    let remedy = match error.kind() {
+        ErrorKind::NotFound => "no such file; `logtally reference add` makes one".to_owned(),
+        ErrorKind::PermissionDenied => "permission denied; run as its owner".to_owned(),
+        _ => error.to_string(),
+    };
+    BackendError::Failed { what: format!("{} {what}: {remedy}", path.display()), source: Some(error.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{chown, symlink};
+
+    use super::*;
+
+    async fn fetched(store: &mut CsvFile) -> (Version, Bytes) {
+        store.fetch(None).await.unwrap().unwrap()
     }
 
-    async fn replace(&mut self, _expected: Option<&Version>, content: Bytes) -> Result<()> {
-        std::fs::write(&self.path, &content)
-            .map_err(|error| failed(format!("{}: {error}", self.path.display()), error))
+    fn is_busy<T>(result: &Result<T>) -> bool {
+        matches!(result, Err(BackendError::Busy { .. }))
+    }
+
+    #[tokio::test]
+    async fn only_the_expected_version_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hosts.csv");
+        let mut store = CsvFile::new(&path);
+        let nothing = version(b"");
+        assert!(is_busy(&store.replace(Some(&nothing), Bytes::new()).await), "there is none");
+        store.replace(None, Bytes::from("one")).await.unwrap();
+        assert!(is_busy(&store.replace(None, Bytes::from("two")).await), "there is one");
+        let (one, content) = fetched(&mut store).await;
+        assert_eq!(content, "one");
+        store.replace(Some(&one), Bytes::from("two")).await.unwrap();
+        assert!(is_busy(&store.replace(Some(&one), Bytes::from("six")).await), "there is another");
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(store.fetch(Some(&one)).await.unwrap().unwrap().1, "two");
+        let (two, _) = fetched(&mut store).await;
+        for _ in 0..2 {
+            assert!(store.fetch(Some(&two)).await.unwrap().is_none());
+        }
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(store.fetch(Some(&two)).await, Err(BackendError::Failed { .. })));
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_holds_the_lock_edits_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hosts.csv");
+        fs::write(&path, "one").unwrap();
+        let mut store = CsvFile::new(&path);
+        let (one, _) = fetched(&mut store).await;
+        let holder = File::open(&path).unwrap();
+        holder.lock().unwrap();
+        let result = store.replace(Some(&one), Bytes::from("two")).await;
+        assert!(result.unwrap_err().to_string().ends_with("hosts.csv is being edited by somebody else"));
+        drop(holder);
+        store.replace(Some(&one), Bytes::from("two")).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn owner_permissions_and_link_stay_as_they_are() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, link) = (directory.path().join("hosts.csv"), directory.path().join("link.csv"));
+        fs::write(&path, "one").unwrap();
+        symlink("hosts.csv", &link).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let _ = chown(&path, Some(4_321), Some(1_234)); // for root only
+        let before = fs::metadata(&path).unwrap();
+        let mut store = CsvFile::new(&link);
+        let (one, _) = fetched(&mut store).await;
+        store.replace(Some(&one), Bytes::from("two")).await.unwrap();
+        let after = fs::metadata(&path).unwrap();
+        assert_ne!(before.ino(), after.ino(), "not written in place");
+        assert_eq!((before.mode(), before.uid(), before.gid()), (after.mode(), after.uid(), after.gid()));
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+    }
+
+    #[tokio::test]
+    async fn what_never_ends_or_is_too_large_is_not_read() {
+        let error = CsvFile::new("/dev/zero").fetch(None).await.unwrap_err();
+        assert_eq!(error.to_string(), "/dev/zero cannot be read: it is no regular file");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hosts.csv");
+        File::create(&path).unwrap().set_len(MAX_BYTES as u64 + 1).unwrap();
+        let error = CsvFile::new(&path).fetch(None).await.unwrap_err();
+        assert!(error.to_string().ends_with("hosts.csv cannot be read: it has over 268435456 bytes"));
     }
 }

@@ -31,20 +31,17 @@ pub(super) struct Columns {
 
 impl Columns {
     /// Finds the columns by name, whatever their case and order.
-    pub(super) fn find<'a>(header: impl Iterator<Item = &'a str> + Clone) -> Result<Self, Fault> {
+    pub(super) fn find(header: &[&str]) -> Result<Self, Fault> {
         let place = |column: &'static str| {
-            let mut places = header.clone().enumerate();
-            let mut places = places
-                .by_ref()
-                .filter(|(_, name)| name.trim().eq_ignore_ascii_case(column))
-                .map(|(at, _)| at);
+            let is_column = |(_, name): &(usize, &&str)| name.trim().eq_ignore_ascii_case(column);
+            let mut places = header.iter().enumerate().filter(is_column).map(|(place, _)| place);
             let place = places.next();
             match places.next() {
                 Some(_) => Err(Fault::ColumnTwice(column)),
                 None => Ok(place),
             }
         };
-        let found = || shown(&header.clone().collect::<Vec<_>>().join(","));
+        let found = || shown(&header.join(","));
         let (host, application, contact) = (place("Host")?, place("ApplicationName")?, place("Contact")?);
         if (host, application, contact) == (None, None, None) {
             return Err(Fault::NoHeader(found()));
@@ -57,7 +54,7 @@ impl Columns {
             contact: needed("Contact", contact)?,
             valid_from: place("ValidFrom")?,
             valid_to: place("ValidTo")?,
-            count: header.clone().count(),
+            count: header.len(),
         })
     }
 }
@@ -102,7 +99,8 @@ impl<'a> Rows<'a> {
         let mut reader = ::csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(data);
         let mut record = ::csv::StringRecord::new();
         let at = advance(&mut reader, &mut record, data)?.ok_or(ReferenceError::Empty)?;
-        let columns = Columns::find(record.iter()).map_err(|fault| fault.at(data, at))?;
+        let columns =
+            Columns::find(&record.iter().collect::<Vec<_>>()).map_err(|fault| fault.at(data, at))?;
         Ok(Self { data, reader, record, columns, read: 0 })
     }
 

@@ -51,7 +51,7 @@ pub enum Fault {
     #[error("the header has the column {0} twice")]
     ColumnTwice(&'static str),
     /// As many fields as the header are needed.
-    #[error("{found} fields where the header has {expected}")]
+    #[error("expected {expected} fields as in the header, found {found}")]
     Fields {
         /// Fields of the header.
         expected: usize,

@@ -127,7 +127,9 @@ fn address(text: &str) -> Option<IpAddr> {
         None => text,
     };
     let inner = match inner.split_once('%') {
-        Some((_, "")) => return None,
+        Some((_, zone)) if zone.is_empty() || !zone.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            return None;
+        }
         Some((address, _zone)) => address,
         None => inner,
     };

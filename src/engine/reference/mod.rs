@@ -8,8 +8,12 @@ mod cidr;
 mod csv;
 mod difference;
 pub mod edit;
+#[cfg(test)]
+mod edit_tests;
 mod error;
 mod host;
+#[cfg(test)]
+mod oracle;
 mod sample;
 mod scan;
 mod table;
