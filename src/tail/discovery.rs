@@ -1,0 +1,402 @@
+//! Which files the patterns match now. Opens none of them.
+//!
+//! A pattern is matched component by component, so that only directories are read that can hold a match. As in a
+//! shell, a wildcard does not match a leading dot; `**` stands for any number of directories and follows no links.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ffi::{OsStr, OsString},
+    fs, io,
+    os::unix::{ffi::OsStrExt, fs::FileTypeExt},
+    path::{Component, Path, PathBuf},
+    rc::Rc,
+};
+
+use globset::{Glob, GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
+
+use crate::tail::{
+    TailError,
+    identity::{FileId, Stamp},
+    notice::{Notice, Notices},
+};
+
+/// How deep `**` goes.
+pub const MAX_DEPTH: usize = 16;
+
+/// Directory entries that one scan looks at.
+pub const MAX_ENTRIES: usize = 200_000;
+
+/// The configured patterns, compiled.
+pub(crate) struct Patterns {
+    patterns: Vec<Pattern>,
+    exclude: GlobSet,
+    exclude_names: GlobSet,
+    follow_links: bool,
+}
+
+struct Pattern {
+    text: String,
+    base: PathBuf,
+    parts: Vec<Part>,
+}
+
+enum Part {
+    Literal(OsString),
+    Glob { matcher: GlobMatcher, dots: bool },
+    AnyDepth,
+}
+
+/// A file that matches.
+pub(crate) struct Found {
+    pub(crate) id: FileId,
+    pub(crate) stamp: Stamp,
+    /// The name that matched, first, and where it leads if it is a link.
+    pub(crate) names: Vec<PathBuf>,
+}
+
+/// What one scan found.
+#[derive(Default)]
+pub(crate) struct Listing {
+    pub(crate) files: BTreeMap<PathBuf, Found>,
+    /// The directories that can hold matches.
+    pub(crate) directories: BTreeMap<PathBuf, FileId>,
+}
+
+impl Patterns {
+    pub(crate) fn new(
+        patterns: &[String],
+        exclude: &[String],
+        follow_links: bool,
+    ) -> Result<Self, TailError> {
+        let mut paths = GlobSetBuilder::new();
+        let mut names = GlobSetBuilder::new();
+        for text in exclude {
+            if text.contains('/') {
+                paths.add(glob(text, &absolute(text)?)?);
+            } else {
+                names.add(glob(text, text)?);
+            }
+        }
+        let build = |set: &GlobSetBuilder| {
+            set.build()
+                .map_err(|error| TailError::pattern(&exclude.join(", "), error.kind()))
+        };
+        Ok(Self {
+            patterns: patterns
+                .iter()
+                .map(|text| Pattern::new(text))
+                .collect::<Result<_, _>>()?,
+            exclude: build(&paths)?,
+            exclude_names: build(&names)?,
+            follow_links,
+        })
+    }
+
+    /// Looks through the directories.
+    pub(crate) fn list(&self, notices: &mut Notices) -> Listing {
+        let roots = if self.follow_links {
+            Vec::new()
+        } else {
+            self.patterns
+                .iter()
+                .filter_map(|pattern| fs::canonicalize(&pattern.base).ok())
+                .collect()
+        };
+        let mut walk = Walk {
+            patterns: self,
+            roots,
+            notices,
+            entries: 0,
+            directories: HashMap::new(),
+            listing: Listing::default(),
+            matched: false,
+        };
+        for pattern in &self.patterns {
+            walk.matched = false;
+            walk.descend(&pattern.base, &pattern.parts, 0);
+            if !walk.matched {
+                walk.notices.stands(Notice::NothingMatches {
+                    pattern: pattern.text.clone(),
+                });
+            }
+        }
+        walk.listing
+    }
+
+    fn excludes(&self, path: &Path) -> bool {
+        self.exclude.is_match(path)
+            || path
+                .file_name()
+                .is_some_and(|name| self.exclude_names.is_match(name))
+    }
+}
+
+fn absolute(text: &str) -> Result<String, TailError> {
+    let path = std::path::absolute(text).map_err(|error| TailError::pattern(text, &error))?;
+    path.into_os_string().into_string().map_err(|_| {
+        TailError::pattern(
+            text,
+            &"the working directory is not UTF-8: give an absolute pattern",
+        )
+    })
+}
+
+fn glob(pattern: &str, text: &str) -> Result<Glob, TailError> {
+    GlobBuilder::new(text)
+        .literal_separator(true)
+        .backslash_escape(true)
+        .build()
+        .map_err(|error| TailError::pattern(pattern, error.kind()))
+}
+
+fn is_literal(part: &OsStr) -> bool {
+    !part.as_bytes().iter().any(|byte| b"*?[]{}\\".contains(byte))
+}
+
+impl Pattern {
+    fn new(text: &str) -> Result<Self, TailError> {
+        if text.is_empty() {
+            return Err(TailError::pattern(
+                text,
+                &"it is empty: name a file, as /var/log/apache2/access.log*",
+            ));
+        }
+        if brace_across_directories(text) {
+            return Err(TailError::pattern(
+                text,
+                &"braces cannot span directories: write several patterns",
+            ));
+        }
+        let path = absolute(text)?;
+        let mut base = PathBuf::from("/");
+        let mut parts = Vec::new();
+        for part in Path::new(&path)
+            .components()
+            .filter(|part| !matches!(part, Component::RootDir))
+        {
+            let part = part.as_os_str();
+            if parts.is_empty() && is_literal(part) {
+                base.push(part);
+            } else {
+                parts.push(Part::new(text, part)?);
+            }
+        }
+        if parts.is_empty() {
+            let name = base.file_name().map(OsStr::to_owned);
+            let name = name.ok_or_else(|| TailError::pattern(text, &"it names no file"))?;
+            base.pop();
+            parts.push(Part::Literal(name));
+        }
+        if matches!(parts.last(), Some(Part::AnyDepth)) {
+            parts.push(Part::new(text, OsStr::new("*"))?);
+        }
+        parts.dedup_by(|one, other| matches!((one, other), (Part::AnyDepth, Part::AnyDepth)));
+        Ok(Self {
+            text: text.to_owned(),
+            base,
+            parts,
+        })
+    }
+}
+
+fn brace_across_directories(text: &str) -> bool {
+    let mut open = false;
+    text.bytes().any(|byte| {
+        open = (open || byte == b'{') && byte != b'}';
+        open && byte == b'/'
+    })
+}
+
+impl Part {
+    fn new(pattern: &str, part: &OsStr) -> Result<Self, TailError> {
+        let text = part.to_str().unwrap_or_default();
+        Ok(match text {
+            "**" => Self::AnyDepth,
+            _ if is_literal(part) => Self::Literal(part.to_owned()),
+            _ => Self::Glob {
+                matcher: glob(pattern, text)?.compile_matcher(),
+                dots: text.starts_with('.'),
+            },
+        })
+    }
+
+    fn matches(&self, name: &OsStr) -> bool {
+        let hidden = name.as_bytes().starts_with(b".");
+        match self {
+            Self::Literal(literal) => literal == name,
+            Self::Glob { matcher, dots } => (*dots || !hidden) && matcher.is_match(name),
+            Self::AnyDepth => !hidden,
+        }
+    }
+}
+
+type Entries = Rc<Vec<(OsString, fs::FileType)>>;
+
+struct Walk<'a> {
+    patterns: &'a Patterns,
+    /// Where links may lead; unused if they may lead anywhere.
+    roots: Vec<PathBuf>,
+    notices: &'a mut Notices,
+    entries: usize,
+    directories: HashMap<PathBuf, Entries>,
+    listing: Listing,
+    matched: bool,
+}
+
+impl Walk<'_> {
+    fn descend(&mut self, directory: &Path, parts: &[Part], depth: usize) {
+        let Some((part, rest)) = parts.split_first() else {
+            return;
+        };
+        self.visit(directory);
+        if let Part::Literal(name) = part {
+            self.follow(&directory.join(name), None, rest, depth);
+            return;
+        }
+        let any_depth = matches!(part, Part::AnyDepth);
+        if any_depth {
+            self.descend(directory, rest, depth);
+        }
+        for (name, kind) in self.read(directory).iter().filter(|(name, _)| part.matches(name)) {
+            let path = directory.join(name);
+            if !any_depth {
+                self.follow(&path, Some(*kind), rest, depth);
+            } else if kind.is_dir() && depth < MAX_DEPTH {
+                self.descend(&path, parts, depth + 1);
+            } else if kind.is_dir() {
+                self.notices.stands(Notice::TooManyEntries { path });
+            }
+        }
+    }
+
+    /// A name that matches one part of a pattern; `kind` is absent if nobody looked yet.
+    fn follow(&mut self, path: &Path, kind: Option<fs::FileType>, rest: &[Part], depth: usize) {
+        let kind = kind.or_else(|| {
+            fs::symlink_metadata(path)
+                .ok()
+                .map(|metadata| metadata.file_type())
+        });
+        let Some(kind) = kind else {
+            return;
+        };
+        if rest.is_empty() {
+            self.candidate(path, kind);
+        } else if kind.is_dir() || (kind.is_symlink() && path.is_dir() && self.leads_inside(path).is_some()) {
+            self.descend(path, rest, depth);
+        }
+    }
+
+    fn candidate(&mut self, path: &Path, kind: fs::FileType) {
+        if self.patterns.excludes(path) || self.listing.files.contains_key(path) {
+            self.matched = true;
+            return;
+        }
+        let mut names = vec![path.to_owned()];
+        if kind.is_symlink() {
+            match self.leads_inside(path) {
+                Some(target) => names.push(target),
+                None => return,
+            }
+        }
+        let metadata = match fs::metadata(path) {
+            Ok(metadata) => metadata,
+            // Rotated away between the listing and the look at it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !kind.is_symlink() => return,
+            Err(error) => return self.unreadable(path, &error),
+        };
+        if let Some(kind) = refused(metadata.file_type()) {
+            self.notices.stands(Notice::Refused {
+                path: path.to_owned(),
+                kind,
+            });
+            return;
+        }
+        self.matched = true;
+        let found = Found {
+            id: FileId::of(&metadata),
+            stamp: Stamp::of(&metadata),
+            names,
+        };
+        self.listing.files.insert(path.to_owned(), found);
+    }
+
+    /// Where a link leads, if that is allowed.
+    fn leads_inside(&mut self, link: &Path) -> Option<PathBuf> {
+        let target = match fs::canonicalize(link) {
+            Ok(target) => target,
+            Err(error) => {
+                self.unreadable(link, &error);
+                return None;
+            }
+        };
+        if self.patterns.follow_links || self.roots.iter().any(|root| target.starts_with(root)) {
+            return Some(target);
+        }
+        self.notices.stands(Notice::LeadsOut {
+            path: link.to_owned(),
+        });
+        None
+    }
+
+    fn visit(&mut self, directory: &Path) {
+        if !self.listing.directories.contains_key(directory)
+            && let Ok(metadata) = fs::metadata(directory)
+        {
+            self.listing
+                .directories
+                .insert(directory.to_owned(), FileId::of(&metadata));
+        }
+    }
+
+    /// The entries of a directory, each read once in a scan.
+    fn read(&mut self, directory: &Path) -> Entries {
+        if let Some(entries) = self.directories.get(directory) {
+            return Rc::clone(entries);
+        }
+        let mut entries = Vec::new();
+        match fs::read_dir(directory) {
+            Ok(listed) => {
+                for entry in listed.flatten() {
+                    if self.entries >= MAX_ENTRIES {
+                        self.notices.stands(Notice::TooManyEntries {
+                            path: directory.to_owned(),
+                        });
+                        break;
+                    }
+                    self.entries += 1;
+                    if let Ok(kind) = entry.file_type() {
+                        entries.push((entry.file_name(), kind));
+                    }
+                }
+            }
+            // A directory that is not there yet: the pattern matches nothing, which is told.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => self.unreadable(directory, &error),
+        }
+        let entries = Rc::new(entries);
+        self.directories.insert(directory.to_owned(), Rc::clone(&entries));
+        entries
+    }
+
+    fn unreadable(&mut self, path: &Path, error: &io::Error) {
+        let notice = Notice::Unreadable {
+            path: path.to_owned(),
+            why: error.to_string(),
+        };
+        self.notices.stands(notice);
+    }
+}
+
+fn refused(kind: fs::FileType) -> Option<&'static str> {
+    if kind.is_file() {
+        None
+    } else if kind.is_dir() {
+        Some("a directory")
+    } else if kind.is_fifo() {
+        Some("a pipe")
+    } else if kind.is_socket() {
+        Some("a socket")
+    } else {
+        Some("a device")
+    }
+}

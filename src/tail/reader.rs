@@ -1,0 +1,145 @@
+//! Reads the files that have something, one buffer each in turn, so that a busy one starves none. Opens no new ones.
+
+use std::io;
+
+use crate::{
+    engine::time::Timestamp,
+    tail::{
+        compressed::MAX_UNPACKING,
+        lines::Piece,
+        notice::Notice,
+        source::{Place, Slice, Source},
+        tailer::Tailer,
+    },
+};
+
+impl Tailer {
+    /// Reads about `budget` bytes; `true` if nothing was left to read.
+    pub(super) fn read(&mut self, budget: usize, now: Timestamp, pieces: &mut Vec<Piece>) -> bool {
+        let mut left = budget.max(1);
+        let mut waiting = self.turn_order();
+        while !waiting.is_empty() {
+            let mut again = Vec::with_capacity(waiting.len());
+            let mut progress = false;
+            for &generation in &waiting {
+                let Some(count) = self.read_one(generation, now, pieces) else {
+                    continue;
+                };
+                again.push(generation);
+                progress |= count > 0;
+                left = left.saturating_sub(count);
+                if left == 0 {
+                    return false;
+                }
+            }
+            if !progress {
+                return again.is_empty();
+            }
+            waiting = again;
+        }
+        true
+    }
+
+    /// The sources with something to read, beginning behind the one that was read last.
+    fn turn_order(&self) -> Vec<u64> {
+        let pending = |range| {
+            self.sources
+                .range(range)
+                .filter(|(_, source)| source.pending)
+                .map(|(&g, _)| g)
+        };
+        let behind = (std::ops::Bound::Excluded(self.turn), std::ops::Bound::Unbounded);
+        let mut order: Vec<u64> = pending(behind).collect();
+        order.extend(
+            self.sources
+                .range(..=self.turn)
+                .filter(|(_, source)| source.pending)
+                .map(|(&g, _)| g),
+        );
+        order
+    }
+
+    /// One turn of one source: bytes read, 0 if it has to wait, `None` if it has nothing more.
+    fn read_one(&mut self, generation: u64, now: Timestamp, pieces: &mut Vec<Piece>) -> Option<usize> {
+        let unpacking = self
+            .sources
+            .values()
+            .filter(|source| source.unpacking.is_some())
+            .count();
+        let source = self.sources.get_mut(&generation)?;
+        if source.is_packed() && source.unpacking.is_none() && unpacking >= MAX_UNPACKING {
+            return Some(0);
+        }
+        self.turn = generation;
+        self.turns += 1;
+        source.used = self.turns;
+        let slice = match source.ensure_open() {
+            Ok(true) => source.read(&mut self.buffer, pieces),
+            Ok(false) => {
+                // Renamed since the last scan; the next one finds it.
+                self.scan_wanted = true;
+                Ok(Slice::Idle)
+            }
+            Err(error) => Err(error),
+        };
+        match slice {
+            Ok(Slice::Read(count)) => return Some(count.max(1)),
+            Ok(Slice::Idle) => source.pending = false,
+            Ok(Slice::Replaced) => self.replaced(generation, now),
+            Err(error) => self.unreadable(generation, &error),
+        }
+        None
+    }
+
+    /// The file of a source is no longer its own.
+    pub(super) fn replaced(&mut self, generation: u64, now: Timestamp) {
+        let Some(source) = self.sources.get_mut(&generation) else {
+            return;
+        };
+        if source.is_packed() {
+            self.rejected.extend(source.stored.id.map(|id| (id, generation)));
+        }
+        source.lose(now);
+        source.replaced = true;
+        source.stored.displaced = true;
+        source.stored.id = None;
+        self.notices.add(Notice::Replaced {
+            path: source.path.clone(),
+            generation,
+            position: source.stored.position,
+            unread: source.unread,
+        });
+        self.scan_wanted = true;
+    }
+
+    /// A source cannot be read now.
+    pub(super) fn unreadable(&mut self, generation: u64, error: &io::Error) {
+        let Some(source) = self.sources.get_mut(&generation) else {
+            return;
+        };
+        source.pending = false;
+        source.unreadable |= !source.is_packed();
+        let path = source.path.clone();
+        let why = error.to_string();
+        self.notices.stands(if source.is_packed() {
+            let position = source.stored.position;
+            Notice::Broken {
+                path,
+                generation: Some(generation),
+                position,
+                why,
+            }
+        } else {
+            Notice::Unreadable { path, why }
+        });
+        forget_file_unless_held(source);
+    }
+}
+
+/// Closes what cannot be read, so that it is opened anew at the next try.
+fn forget_file_unless_held(source: &mut Source) {
+    if source.place == Place::Listed {
+        source.file = None;
+        source.stamp = None;
+    }
+}

@@ -1,0 +1,289 @@
+//! The tailer's face: open, poll, wait, acknowledge, states, status. The work is in its siblings.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fs::File,
+    path::PathBuf,
+    time::Duration,
+};
+
+use crate::{
+    engine::time::Timestamp,
+    tail::{
+        TailError,
+        discovery::Patterns,
+        identity::{FileId, Stamp},
+        lines::{Piece, READ_SIZE},
+        notice::{Notice, Notices},
+        resume::{self, LEDGER, Ledger, State},
+        source::{Place, Source},
+        watch::{Waker, Watcher},
+    },
+};
+
+/// Files watched at once unless the configuration says otherwise.
+pub const DEFAULT_MAX_FILES: usize = 4_096;
+
+/// How often directories are looked at unless the configuration says otherwise.
+pub const DEFAULT_REFRESH_MS: u64 = 1_000;
+
+/// The least time between two scans that changes of names ask for.
+const SCAN_GAP_MS: u64 = 100;
+
+/// Where reading starts in files that are there at the very first start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// At their first byte.
+    #[default]
+    Beginning,
+    /// Behind their last whole line.
+    End,
+}
+
+/// What to tail, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Globs, also in directory parts; `**` is any number of directories.
+    pub patterns: Vec<String>,
+    /// Globs of paths, or of names if they hold no `/`, that are not read.
+    pub exclude: Vec<String>,
+    /// For files that are there at the first start. Files that appear later are read from their beginning.
+    pub start: Start,
+    /// Follow links that lead out of the directories of the patterns. Links inside are always followed.
+    pub follow_links: bool,
+    /// Milliseconds from one scan of the directories to the next.
+    pub refresh_ms: u64,
+    /// Files watched at once; of more, those written last are, with a notice.
+    pub max_files: usize,
+}
+
+impl Settings {
+    /// The defaults, for these patterns.
+    #[must_use]
+    pub fn new(patterns: Vec<String>) -> Self {
+        Self {
+            patterns,
+            exclude: Vec::new(),
+            start: Start::default(),
+            follow_links: false,
+            refresh_ms: DEFAULT_REFRESH_MS,
+            max_files: DEFAULT_MAX_FILES,
+        }
+    }
+}
+
+/// What a poll gave.
+#[derive(Debug, Default)]
+pub struct Polled {
+    /// In the order of each file.
+    pub pieces: Vec<Piece>,
+    /// The states of generations that are new, as they were before their first piece, with the ledger before them. A
+    /// stage that cannot store [`Tailer::states`] in one transaction with the pieces stores these first.
+    pub born: Vec<State>,
+    /// There was nothing more to read.
+    pub caught_up: bool,
+    /// What the operator should know.
+    pub notices: Vec<Notice>,
+}
+
+/// One source, as `status` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceStatus {
+    /// Its current or last name.
+    pub path: PathBuf,
+    /// The life of the file.
+    pub generation: u64,
+    /// Bytes seen; of a compressed file, unpacked ones.
+    pub size: u64,
+    /// Everything below was handed out.
+    pub position: u64,
+    /// Everything below is durable.
+    pub acked: u64,
+    /// A pattern matches it, or it is still open.
+    pub present: bool,
+}
+
+/// A file without content, which becomes a source with its first bytes.
+pub(super) struct Empty {
+    pub(super) path: PathBuf,
+    pub(super) file: Option<File>,
+    pub(super) since: Timestamp,
+}
+
+/// A file that holds what a source holds, and is not read.
+pub(super) struct Copy {
+    pub(super) generation: u64,
+    pub(super) stamp: Stamp,
+    pub(super) path: PathBuf,
+}
+
+/// Follows log files. See the [module](super).
+pub struct Tailer {
+    pub(super) settings: Settings,
+    pub(super) patterns: Patterns,
+    pub(super) sources: BTreeMap<u64, Source>,
+    pub(super) empties: HashMap<FileId, Empty>,
+    pub(super) copies: HashMap<FileId, Copy>,
+    /// Compressed files that are perhaps still being written, and since when they look like this.
+    pub(super) resting: HashMap<FileId, (Stamp, Timestamp)>,
+    /// Files that turned out not to be what their beginnings promised.
+    pub(super) rejected: HashSet<(FileId, u64)>,
+    pub(super) ledger: Ledger,
+    pub(super) ledger_changed: bool,
+    pub(super) forgotten: Vec<u64>,
+    pub(super) born: Vec<State>,
+    pub(super) first_scan: bool,
+    pub(super) first_start: bool,
+    pub(super) notices: Notices,
+    scanned_at: Option<Timestamp>,
+    pub(super) scan_wanted: bool,
+    pub(super) buffer: Vec<u8>,
+    /// The generation that was read last.
+    pub(super) turn: u64,
+    pub(super) turns: u64,
+    pub(super) watcher: Watcher,
+}
+
+impl Tailer {
+    /// Takes up tailing where the states that were stored, `known`, left it.
+    ///
+    /// # Errors
+    /// If a pattern or a state cannot be understood.
+    pub fn open(settings: Settings, known: &[State], now: Timestamp) -> Result<Self, TailError> {
+        let patterns = Patterns::new(&settings.patterns, &settings.exclude, settings.follow_links)?;
+        let (ledger, stored) = resume::restore(known)?;
+        let sources = stored
+            .into_iter()
+            .map(|(number, stored)| (number, Source::new(number, stored, now)))
+            .collect();
+        let (watcher, trouble) = Watcher::new();
+        let mut notices = Notices::default();
+        if let Some(why) = trouble {
+            notices.add(Notice::Polling { why });
+        }
+        Ok(Self {
+            settings,
+            patterns,
+            sources,
+            empties: HashMap::new(),
+            copies: HashMap::new(),
+            resting: HashMap::new(),
+            rejected: HashSet::new(),
+            first_scan: true,
+            first_start: ledger.is_none(),
+            ledger: ledger.unwrap_or_else(|| Ledger::new(now)),
+            ledger_changed: true,
+            forgotten: Vec::new(),
+            born: Vec::new(),
+            notices,
+            scanned_at: None,
+            scan_wanted: false,
+            buffer: vec![0; READ_SIZE],
+            turn: 0,
+            turns: 0,
+            watcher,
+        })
+    }
+
+    /// Scans the directories if that is due, and reads about `budget` bytes (at least one buffer, if there is so
+    /// much), from all files in turn. Does not wait.
+    pub fn poll(&mut self, now: Timestamp, budget: usize) -> Polled {
+        self.take_changes();
+        let gap = if self.scan_wanted { SCAN_GAP_MS } else { u64::MAX }.min(self.settings.refresh_ms);
+        let gap = i64::try_from(gap).unwrap_or(i64::MAX);
+        if self
+            .scanned_at
+            .is_none_or(|last| !(0..gap).contains(&now.millis_since(last)))
+        {
+            self.scanned_at = Some(now);
+            self.scan_wanted = false;
+            self.scan(now);
+        }
+        let mut pieces = Vec::new();
+        let caught_up = self.read(budget, now, &mut pieces);
+        Polled {
+            pieces,
+            born: std::mem::take(&mut self.born),
+            caught_up,
+            notices: self.notices.take(),
+        }
+    }
+
+    fn take_changes(&mut self) {
+        let changes = self.watcher.take();
+        self.scan_wanted |= changes.names;
+        if changes.written.is_empty() {
+            return;
+        }
+        for source in self.sources.values_mut().filter(|source| !source.is_packed()) {
+            let written = source.names().iter().any(|name| changes.written.contains(name));
+            source.pending |= written && source.place != Place::Lost;
+        }
+        self.scan_wanted |= self
+            .empties
+            .values()
+            .any(|empty| changes.written.contains(&empty.path));
+    }
+
+    /// Waits until there may be something to poll, a [`Waker`] wakes it or `timeout` is over.
+    pub fn wait(&self, timeout: Duration) {
+        let most = if self.scan_wanted { SCAN_GAP_MS } else { u64::MAX }.min(self.settings.refresh_ms);
+        self.watcher.wait(timeout.min(Duration::from_millis(most)));
+    }
+
+    /// Ends [`Self::wait`] from another thread.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        self.watcher.waker()
+    }
+
+    /// Everything below `end` of this source is durable.
+    pub fn acknowledge(&mut self, generation: u64, end: u64) {
+        if let Some(source) = self.sources.get_mut(&generation) {
+            source.acked = source.acked.max(end.min(source.stored.position));
+        }
+    }
+
+    /// Takes a generation for a source that is not a file, as standard input. Store [`Self::states`] before its
+    /// first bytes are sent.
+    pub fn claim_generation(&mut self) -> u64 {
+        self.ledger_changed = true;
+        self.ledger.assign()
+    }
+
+    /// The states that changed since the last call, the ledger first; an empty one says: forget this source.
+    ///
+    /// Positions are those of what was handed out up to now. The caller stores the states with the pieces, also when
+    /// there are none.
+    pub fn states(&mut self) -> Vec<State> {
+        let mut states = Vec::new();
+        if std::mem::take(&mut self.ledger_changed) {
+            states.push((LEDGER, resume::encode(&self.ledger)));
+        }
+        for (&generation, source) in &mut self.sources {
+            if std::mem::take(&mut source.changed) {
+                states.push((generation, resume::encode(&source.stored)));
+            }
+        }
+        states.extend(
+            self.forgotten
+                .drain(..)
+                .map(|generation| (generation, Vec::new())),
+        );
+        states
+    }
+
+    /// Every source that is remembered, in the order of generations.
+    #[must_use]
+    pub fn status(&self) -> Vec<SourceStatus> {
+        let status = |source: &Source| SourceStatus {
+            path: source.path.clone(),
+            generation: source.generation,
+            size: source.size,
+            position: source.stored.position,
+            acked: source.acked,
+            present: !matches!(source.place, Place::Lost | Place::Unknown),
+        };
+        self.sources.values().map(status).collect()
+    }
+}

@@ -1,0 +1,219 @@
+//! Wake-ups: the system's notice of changes, or another thread's. Where the system gives none, time passes.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    path::PathBuf,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _, event::ModifyKind};
+
+use crate::tail::identity::FileId;
+
+/// Directories watched; changes in others are seen at the next refresh.
+pub const MAX_WATCHES: usize = 4_096;
+
+/// Changed files remembered between two polls; beyond it every file is looked at.
+const MAX_CHANGED: usize = 4_096;
+
+/// Changes gathered before a wake-up, so that a busy log does not wake for every line.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// What happened since it was last asked.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// Files that were written.
+    pub(crate) written: HashSet<PathBuf>,
+    /// Names appeared, vanished or moved, or something was missed: scan.
+    pub(crate) names: bool,
+    woken: bool,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    changes: Mutex<Changes>,
+    signal: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Changes> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_in(&self, event: notify::Result<Event>) {
+        let mut changes = self.lock();
+        match event {
+            Ok(event) if event.need_rescan() => changes.names = true,
+            Ok(Event {
+                kind: EventKind::Access(_) | EventKind::Modify(ModifyKind::Metadata(_)),
+                ..
+            }) => return,
+            Ok(Event {
+                kind: EventKind::Modify(ModifyKind::Data(_)),
+                paths,
+                ..
+            }) if changes.written.len() < MAX_CHANGED => {
+                changes.written.extend(paths);
+            }
+            Ok(_) | Err(_) => changes.names = true,
+        }
+        drop(changes);
+        self.signal.notify_all();
+    }
+}
+
+/// Wakes a [`Tailer`](super::Tailer) that waits, from another thread.
+#[derive(Clone, Debug)]
+pub struct Waker(Arc<Shared>);
+
+impl Waker {
+    /// Ends the wait under way, or the next one at once.
+    pub fn wake(&self) {
+        self.0.lock().woken = true;
+        self.0.signal.notify_all();
+    }
+}
+
+/// Watches the directories that can hold logs.
+pub(crate) struct Watcher {
+    shared: Arc<Shared>,
+    system: Option<RecommendedWatcher>,
+    watched: HashMap<PathBuf, FileId>,
+}
+
+impl Watcher {
+    /// A watcher, and why it only waits if it does.
+    pub(crate) fn new() -> (Self, Option<String>) {
+        let shared = Arc::new(Shared::default());
+        let receiver = Arc::clone(&shared);
+        let system = notify::recommended_watcher(move |event| receiver.take_in(event));
+        let (system, trouble) = match system {
+            Ok(system) => (Some(system), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        (
+            Self {
+                shared,
+                system,
+                watched: HashMap::new(),
+            },
+            trouble,
+        )
+    }
+
+    pub(crate) fn waker(&self) -> Waker {
+        Waker(Arc::clone(&self.shared))
+    }
+
+    /// Watches these directories and no others; returns why one cannot be watched.
+    pub(crate) fn follow(&mut self, directories: &BTreeMap<PathBuf, FileId>) -> Option<String> {
+        let system = self.system.as_mut()?;
+        self.watched.retain(|path, id| {
+            let stays = directories.get(path) == Some(id);
+            if !stays {
+                // It fails if the directory is gone, and then there is nothing to do.
+                let _ = system.unwatch(path);
+            }
+            stays
+        });
+        let mut trouble = None;
+        for (path, id) in directories {
+            if self.watched.contains_key(path) {
+                continue;
+            }
+            if self.watched.len() >= MAX_WATCHES {
+                trouble = Some(format!("more than {MAX_WATCHES} directories"));
+                break;
+            }
+            match system.watch(path, RecursiveMode::NonRecursive) {
+                Ok(()) => {
+                    self.watched.insert(path.clone(), *id);
+                }
+                Err(error) => trouble = Some(error.to_string()),
+            }
+        }
+        trouble
+    }
+
+    /// Whether changes in the directory of `path` are reported.
+    #[cfg(test)]
+    fn watches(&self, path: &std::path::Path) -> bool {
+        self.watched.contains_key(path)
+    }
+
+    /// Waits until something changes, a [`Waker`] wakes it or `timeout` is over.
+    pub(crate) fn wait(&self, timeout: Duration) {
+        let idle = |changes: &mut Changes| !changes.woken && !changes.names && changes.written.is_empty();
+        let changes = self.shared.lock();
+        let waited = self.shared.signal.wait_timeout_while(changes, timeout, idle);
+        let (changes, result) = waited.unwrap_or_else(PoisonError::into_inner);
+        if !result.timed_out() && !changes.woken {
+            let gathered = self
+                .shared
+                .signal
+                .wait_timeout_while(changes, GATHER, |changes| !changes.woken);
+            drop(gathered);
+        }
+    }
+
+    /// What happened since the last call.
+    pub(crate) fn take(&self) -> Changes {
+        std::mem::take(&mut *self.shared.lock())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path, thread};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn directories(path: &Path) -> BTreeMap<PathBuf, FileId> {
+        BTreeMap::from([(path.to_owned(), FileId::of(&fs::metadata(path).unwrap()))])
+    }
+
+    fn wait_for(watcher: &Watcher, wanted: impl Fn(&Changes) -> bool) {
+        loop {
+            watcher.wait(LONG);
+            if wanted(&watcher.take()) {
+                return;
+            }
+        }
+    }
+
+    #[test]
+    fn a_write_and_a_new_name_wake_and_a_replaced_directory_is_watched_again() {
+        let root = tempfile::tempdir().unwrap();
+        let logs = root.path().join("logs");
+        let file = logs.join("a.log");
+        let (mut watcher, trouble) = Watcher::new();
+        assert_eq!(trouble, None);
+        for _ in 0..2 {
+            fs::create_dir(&logs).unwrap();
+            assert_eq!(watcher.follow(&directories(&logs)), None);
+            assert!(watcher.watches(&logs));
+            fs::write(&file, "one\n").unwrap();
+            wait_for(&watcher, |changes| changes.names);
+            fs::write(&file, "two\n").unwrap();
+            wait_for(&watcher, |changes| changes.written.contains(&file));
+            fs::remove_dir_all(&logs).unwrap();
+            wait_for(&watcher, |changes| changes.names);
+        }
+    }
+
+    #[test]
+    fn another_thread_ends_the_wait_also_before_it_begins() {
+        let (watcher, _) = Watcher::new();
+        watcher.waker().wake();
+        watcher.wait(LONG);
+        watcher.take();
+        let waker = watcher.waker();
+        thread::scope(|scope| {
+            scope.spawn(|| waker.wake());
+            watcher.wait(LONG);
+        });
+    }
+}
