@@ -13,7 +13,7 @@ pub mod config;
 pub mod deliver;
 pub mod engine;
 pub mod parse;
-//pub mod produce;
+pub mod produce;
 pub mod reference;
 pub mod render;
 pub mod replay;

@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     engine::{
-        alarm::backtest::{Backtest, Episode},
+        alarm::{Backtest, Episode, State},
         counters::Counters,
         row::{HostCount, Output, Row, UNKNOWN},
         time::Timestamp,
@@ -82,7 +82,8 @@ impl<W: Write> Printer<W> {
         for alarm in &mut self.alarms {
             alarm.observe(first.window_start, &sums);
         }
-        if !self.alarms.is_empty() {
+        let of_unknown = |(application, state)| application == UNKNOWN && state == State::Alarm;
+        if self.alarms.iter().any(|alarm| alarm.alarm().states().any(of_unknown)) {
             self.blamed.add(first.window_start, window);
         }
     }
@@ -199,7 +200,14 @@ impl<W: Write> View<W> {
                     writeln!(out, "  {}", describe(episode, hosts, window_ms))
                 })
             }
-            Self::Rows(writer) => writer.alarms(rule, episodes),
+            Self::Rows(writer) => episodes.iter().try_for_each(|(episode, hosts)| {
+                let alarm = serde_json::json!({ "kind": "alarm", "rule": rule, "episode": episode, "topHosts": hosts });
+                if writer.write_other(&alarm)? {
+                    return Ok(());
+                }
+                let line = describe(episode, hosts, window_ms);
+                writeln!(io::stderr(), "alarm {}: {line}", escape_terminal(rule))
+            }),
         }
     }
 

@@ -45,12 +45,24 @@ pub enum ProduceError {
     /// The files cannot be watched.
     #[error(transparent)]
     Tail(#[from] tail::TailError),
+    /// Standard input cannot be read.
+    #[error("cannot read standard input: {0}")]
+    Stdin(#[source] std::io::Error),
 }
 
 /// What the thread that reads hands over.
 pub(crate) struct Read {
     pub(crate) pieces: Vec<tail::Piece>,
-    pub(crate) states: Vec<(u64, Vec<u8>)>,
+    /// States of files that are new: stored before their first piece is sent.
+    pub(crate) born: Vec<tail::State>,
+    /// States as of the end of the pieces: stored with them.
+    pub(crate) states: Vec<tail::State>,
+}
+
+impl Read {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pieces.is_empty() && self.born.is_empty() && self.states.is_empty()
+    }
 }
 
 /// Sends what the files hold and what they grow by until `stop`: on [`Drain`](Phase::Drain) to their ends, on
@@ -61,13 +73,24 @@ pub(crate) struct Read {
 pub async fn run<B: Backend>(backend: &B, settings: Settings, stop: Stop) -> Result<(), ProduceError> {
     let _lock = backend.checkpoints(Stage::Produce).await?;
     let mut writer = backend.writer(crate::backend::Stream::Input).await?;
-    let known = writer.sources().await?.into_iter().map(|source| (source.generation, source.state)).collect();
+    let known: Vec<tail::State> =
+        writer.sources().await?.into_iter().map(|source| (source.generation, source.state)).collect();
     let (sender, reads) = mpsc::channel(READS_IN_FLIGHT);
     let (durable, acknowledged) = std::sync::mpsc::channel();
-    let mut source = source::open(&settings, known)?;
+    let Settings { input, record_age_ms, clock } = settings;
+    let source = source::Source::open(&input, &known, &clock)?;
     let mut tasks = JoinSet::new();
-    let (age, clock, stopping) = (Duration::from_millis(settings.record_age_ms), settings.clock, stop.clone());
-    tasks.spawn_blocking(move || source.read_all(&source::Wires { sender, acknowledged, stop: stopping, clock, age }));
+    if let Some(waker) = source.waker() {
+        let mut stopping = stop.clone();
+        tasks.spawn(async move {
+            stopping.reached(Phase::Drain).await;
+            waker.wake();
+            Ok(())
+        });
+    }
+    let age = Duration::from_millis(record_age_ms);
+    let wires = source::Wires { sender, acknowledged, stop: stop.clone(), clock, age };
+    tasks.spawn_blocking(move || source.read_all(&wires));
     let mut sending = Sending {
         node: writer.node(),
         writer,
@@ -76,11 +99,12 @@ pub async fn run<B: Backend>(backend: &B, settings: Settings, stop: Stop) -> Res
         read_bytes: 0,
         sent_bytes: 0,
     };
-    let sent = sending.run(reads, stop).await;
-    while let Some(ended) = tasks.join_next().await {
+    sending.run(reads, stop).await?;
+    // What is left is the thread, which may still wait for standard input, and its waker.
+    while let Some(ended) = tasks.try_join_next() {
         ended.map_err(|why| BackendError::failed("the thread that reads files ended", why))??;
     }
-    sent.map_err(ProduceError::from)
+    Ok(())
 }
 
 struct Sending<W> {
@@ -112,7 +136,10 @@ impl<W: StreamWriter> Sending<W> {
     }
 
     async fn send(&mut self, read: Read) -> Result<(), BackendError> {
-        let Read { pieces, states } = read;
+        let Read { pieces, born, states } = read;
+        if !born.is_empty() {
+            self.append(Append { records: Vec::new(), sources: record::sources(born) }).await?;
+        }
         let ends: Vec<(u64, u64)> = pieces.iter().map(|piece| (piece.generation, piece.end)).collect();
         let bytes: u64 = pieces.iter().map(|piece| piece.end - piece.start).sum();
         self.read_bytes += bytes;

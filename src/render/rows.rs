@@ -64,6 +64,17 @@ impl<W: Write> RowWriter<W> {
         }
     }
 
+    /// Writes something else as a JSON line; `false` if the format has no place for it.
+    ///
+    /// # Errors
+    /// What `out` reports.
+    pub fn write_other(&mut self, other: &impl serde::Serialize) -> io::Result<bool> {
+        match &mut self.0 {
+            Sink::Json(out) => json::write_line(out, other).map(|()| true),
+            Sink::Csv(_) => Ok(false),
+        }
+    }
+
     /// Hands on what is buffered here, so that a reader at the other end sees every row written so far.
     ///
     /// # Errors

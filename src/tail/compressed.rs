@@ -38,10 +38,7 @@ impl Read for FromStart {
 type Unpacked = Box<dyn Read + Send>;
 
 fn unpack(file: &File, packing: Packing) -> io::Result<Unpacked> {
-    packing.reader(FromStart {
-        file: file.try_clone()?,
-        offset: 0,
-    })
+    packing.reader(FromStart { file: file.try_clone()?, offset: 0 })
 }
 
 /// The first [`PROBE`] unpacked bytes of `file`.
@@ -81,12 +78,7 @@ impl Unpacking {
     /// Starts to unpack `file`, to be read from offset `goal`.
     pub(crate) fn open(file: &File, packing: Packing, goal: u64) -> io::Result<Self> {
         let reader = Some(unpack(file, packing)?);
-        Ok(Self::Skipping(Skipping {
-            reader,
-            at: 0,
-            goal,
-            trailer: Trailer::default(),
-        }))
+        Ok(Self::Skipping(Skipping { reader, at: 0, goal, trailer: Trailer::default() }))
     }
 
     /// Goes on a little. `mark` is the hash that must stand before the goal.
@@ -129,9 +121,7 @@ impl Skipping {
         let mut buffer = vec![0; 64 * 1024];
         let until = self.goal.min(self.at + SKIP_AT_ONCE);
         while let Some(reader) = self.reader.as_mut().filter(|_| self.at < until) {
-            let most = usize::try_from(until - self.at)
-                .unwrap_or(usize::MAX)
-                .min(buffer.len());
+            let most = usize::try_from(until - self.at).unwrap_or(usize::MAX).min(buffer.len());
             let count = reader.read(buffer.get_mut(..most).unwrap_or_default())?;
             if count == 0 {
                 return Ok(false);
@@ -143,10 +133,6 @@ impl Skipping {
     }
 
     fn arrived(&mut self) -> Option<Unpacked> {
-        if self.at == self.goal {
-            self.reader.take()
-        } else {
-            None
-        }
+        if self.at == self.goal { self.reader.take() } else { None }
     }
 }

@@ -78,14 +78,10 @@ impl Patterns {
             }
         }
         let build = |set: &GlobSetBuilder| {
-            set.build()
-                .map_err(|error| TailError::pattern(&exclude.join(", "), error.kind()))
+            set.build().map_err(|error| TailError::pattern(&exclude.join(", "), error.kind()))
         };
         Ok(Self {
-            patterns: patterns
-                .iter()
-                .map(|text| Pattern::new(text))
-                .collect::<Result<_, _>>()?,
+            patterns: patterns.iter().map(|text| Pattern::new(text)).collect::<Result<_, _>>()?,
             exclude: build(&paths)?,
             exclude_names: build(&names)?,
             follow_links,
@@ -97,10 +93,7 @@ impl Patterns {
         let roots = if self.follow_links {
             Vec::new()
         } else {
-            self.patterns
-                .iter()
-                .filter_map(|pattern| fs::canonicalize(&pattern.base).ok())
-                .collect()
+            self.patterns.iter().filter_map(|pattern| fs::canonicalize(&pattern.base).ok()).collect()
         };
         let mut walk = Walk {
             patterns: self,
@@ -115,29 +108,21 @@ impl Patterns {
             walk.matched = false;
             walk.descend(&pattern.base, &pattern.parts, 0);
             if !walk.matched {
-                walk.notices.stands(Notice::NothingMatches {
-                    pattern: pattern.text.clone(),
-                });
+                walk.notices.stands(Notice::NothingMatches { pattern: pattern.text.clone() });
             }
         }
         walk.listing
     }
 
     fn excludes(&self, path: &Path) -> bool {
-        self.exclude.is_match(path)
-            || path
-                .file_name()
-                .is_some_and(|name| self.exclude_names.is_match(name))
+        self.exclude.is_match(path) || path.file_name().is_some_and(|name| self.exclude_names.is_match(name))
     }
 }
 
 fn absolute(text: &str) -> Result<String, TailError> {
     let path = std::path::absolute(text).map_err(|error| TailError::pattern(text, &error))?;
     path.into_os_string().into_string().map_err(|_| {
-        TailError::pattern(
-            text,
-            &"the working directory is not UTF-8: give an absolute pattern",
-        )
+        TailError::pattern(text, &"the working directory is not UTF-8: give an absolute pattern")
     })
 }
 
@@ -162,18 +147,12 @@ impl Pattern {
             ));
         }
         if brace_across_directories(text) {
-            return Err(TailError::pattern(
-                text,
-                &"braces cannot span directories: write several patterns",
-            ));
+            return Err(TailError::pattern(text, &"braces cannot span directories: write several patterns"));
         }
         let path = absolute(text)?;
         let mut base = PathBuf::from("/");
         let mut parts = Vec::new();
-        for part in Path::new(&path)
-            .components()
-            .filter(|part| !matches!(part, Component::RootDir))
-        {
+        for part in Path::new(&path).components().filter(|part| !matches!(part, Component::RootDir)) {
             let part = part.as_os_str();
             if parts.is_empty() && is_literal(part) {
                 base.push(part);
@@ -191,11 +170,7 @@ impl Pattern {
             parts.push(Part::new(text, OsStr::new("*"))?);
         }
         parts.dedup_by(|one, other| matches!((one, other), (Part::AnyDepth, Part::AnyDepth)));
-        Ok(Self {
-            text: text.to_owned(),
-            base,
-            parts,
-        })
+        Ok(Self { text: text.to_owned(), base, parts })
     }
 }
 
@@ -213,10 +188,7 @@ impl Part {
         Ok(match text {
             "**" => Self::AnyDepth,
             _ if is_literal(part) => Self::Literal(part.to_owned()),
-            _ => Self::Glob {
-                matcher: glob(pattern, text)?.compile_matcher(),
-                dots: text.starts_with('.'),
-            },
+            _ => Self::Glob { matcher: glob(pattern, text)?.compile_matcher(), dots: text.starts_with('.') },
         })
     }
 
@@ -271,11 +243,7 @@ impl Walk<'_> {
 
     /// A name that matches one part of a pattern; `kind` is absent if nobody looked yet.
     fn follow(&mut self, path: &Path, kind: Option<fs::FileType>, rest: &[Part], depth: usize) {
-        let kind = kind.or_else(|| {
-            fs::symlink_metadata(path)
-                .ok()
-                .map(|metadata| metadata.file_type())
-        });
+        let kind = kind.or_else(|| fs::symlink_metadata(path).ok().map(|metadata| metadata.file_type()));
         let Some(kind) = kind else {
             return;
         };
@@ -305,18 +273,11 @@ impl Walk<'_> {
             Err(error) => return self.unreadable(path, &error),
         };
         if let Some(kind) = refused(metadata.file_type()) {
-            self.notices.stands(Notice::Refused {
-                path: path.to_owned(),
-                kind,
-            });
+            self.notices.stands(Notice::Refused { path: path.to_owned(), kind });
             return;
         }
         self.matched = true;
-        let found = Found {
-            id: FileId::of(&metadata),
-            stamp: Stamp::of(&metadata),
-            names,
-        };
+        let found = Found { id: FileId::of(&metadata), stamp: Stamp::of(&metadata), names };
         self.listing.files.insert(path.to_owned(), found);
     }
 
@@ -332,9 +293,7 @@ impl Walk<'_> {
         if self.patterns.follow_links || self.roots.iter().any(|root| target.starts_with(root)) {
             return Some(target);
         }
-        self.notices.stands(Notice::LeadsOut {
-            path: link.to_owned(),
-        });
+        self.notices.stands(Notice::LeadsOut { path: link.to_owned() });
         None
     }
 
@@ -342,9 +301,7 @@ impl Walk<'_> {
         if !self.listing.directories.contains_key(directory)
             && let Ok(metadata) = fs::metadata(directory)
         {
-            self.listing
-                .directories
-                .insert(directory.to_owned(), FileId::of(&metadata));
+            self.listing.directories.insert(directory.to_owned(), FileId::of(&metadata));
         }
     }
 
@@ -358,9 +315,7 @@ impl Walk<'_> {
             Ok(listed) => {
                 for entry in listed.flatten() {
                     if self.entries >= MAX_ENTRIES {
-                        self.notices.stands(Notice::TooManyEntries {
-                            path: directory.to_owned(),
-                        });
+                        self.notices.stands(Notice::TooManyEntries { path: directory.to_owned() });
                         break;
                     }
                     self.entries += 1;
@@ -379,10 +334,7 @@ impl Walk<'_> {
     }
 
     fn unreadable(&mut self, path: &Path, error: &io::Error) {
-        let notice = Notice::Unreadable {
-            path: path.to_owned(),
-            why: error.to_string(),
-        };
+        let notice = Notice::Unreadable { path: path.to_owned(), why: error.to_string() };
         self.notices.stands(notice);
     }
 }

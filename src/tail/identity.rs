@@ -34,10 +34,7 @@ pub(crate) struct FileId {
 
 impl FileId {
     pub(crate) fn of(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-        }
+        Self { device: metadata.dev(), inode: metadata.ino() }
     }
 }
 
@@ -51,11 +48,7 @@ pub(crate) struct Stamp {
 
 impl Stamp {
     pub(crate) fn of(metadata: &Metadata) -> Self {
-        Self {
-            size: metadata.len(),
-            seconds: metadata.mtime(),
-            nanos: metadata.mtime_nsec(),
-        }
+        Self { size: metadata.len(), seconds: metadata.mtime(), nanos: metadata.mtime_nsec() }
     }
 }
 
@@ -77,9 +70,7 @@ impl Content for File {
 
 impl Content for Vec<u8> {
     fn fill(&self, buffer: &mut [u8], offset: u64) -> io::Result<bool> {
-        let part = usize::try_from(offset)
-            .ok()
-            .and_then(|offset| self.get(offset..offset + buffer.len()));
+        let part = usize::try_from(offset).ok().and_then(|offset| self.get(offset..offset + buffer.len()));
         Ok(part.is_some_and(|part| {
             buffer.copy_from_slice(part);
             true
@@ -186,9 +177,7 @@ pub(crate) struct Trailer(Vec<u8>);
 impl Trailer {
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         const LENGTH: usize = WINDOW as usize;
-        let new = bytes
-            .get(bytes.len().saturating_sub(LENGTH)..)
-            .unwrap_or_default();
+        let new = bytes.get(bytes.len().saturating_sub(LENGTH)..).unwrap_or_default();
         let keep = LENGTH - new.len();
         let surplus = self.0.len().saturating_sub(keep);
         self.0.drain(..surplus);
@@ -205,9 +194,7 @@ mod tests {
     use super::*;
 
     fn content(seed: u8, length: usize) -> Vec<u8> {
-        (0..length)
-            .map(|index| (index / 7 * 31 % 251) as u8 ^ seed)
-            .collect()
+        (0..length).map(|index| (index / 7 * 31 % 251) as u8 ^ seed).collect()
     }
 
     fn ladder(content: &Vec<u8>) -> Ladder {
@@ -221,17 +208,11 @@ mod tests {
         let whole = content(0, 10_000);
         let ladder = ladder(&whole);
         for length in [0, 15, 16, 17, 1023, 1024, 1025, 5000, 9999] {
-            let agreed = ladder
-                .agreement(&whole[..length].to_vec(), length as u64)
-                .unwrap()
-                .unwrap();
+            let agreed = ladder.agreement(&whole[..length].to_vec(), length as u64).unwrap().unwrap();
             assert!(agreed <= length as u64 && (agreed * 2 > length as u64 || length < 16));
         }
         let longer = [whole.clone(), content(9, 50_000)].concat();
-        assert_eq!(
-            ladder.agreement(&longer, longer.len() as u64).unwrap(),
-            Some(8192)
-        );
+        assert_eq!(ladder.agreement(&longer, longer.len() as u64).unwrap(), Some(8192));
     }
 
     #[test]

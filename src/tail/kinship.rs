@@ -50,11 +50,7 @@ impl Content for Candidate<'_> {
 /// How a file is packed, by its first bytes.
 pub(crate) fn packing(file: &File) -> io::Result<Packing> {
     let mut first = [0; MAGIC];
-    Ok(if file.fill(&mut first, 0)? {
-        Packing::of(&first)
-    } else {
-        Packing::Plain
-    })
+    Ok(if file.fill(&mut first, 0)? { Packing::of(&first) } else { Packing::Plain })
 }
 
 impl<'a> Candidate<'a> {
@@ -67,13 +63,7 @@ impl<'a> Candidate<'a> {
             let length = prefix.len() as u64;
             (prefix, length)
         };
-        Ok(Self {
-            path,
-            packing,
-            file,
-            prefix,
-            length,
-        })
+        Ok(Self { path, packing, file, prefix, length })
     }
 
     pub(crate) fn length(&self) -> u64 {
@@ -133,11 +123,7 @@ impl<'a> Candidate<'a> {
         let deleted = source.place == Place::Deleted;
         let longer = !self.is_packed() && self.length > size && !deleted;
         let related = deleted || self.is_packed() || names_are_related(&source.path, self.path);
-        Ok(if related && !longer {
-            Kin::Copy
-        } else {
-            Kin::Stranger
-        })
+        Ok(if related && !longer { Kin::Copy } else { Kin::Stranger })
     }
 }
 
@@ -155,22 +141,13 @@ fn names_are_related(one: &Path, other: &Path) -> bool {
         // The same name in two directories: two logs of two services.
         return false;
     }
-    let common = first
-        .as_bytes()
-        .iter()
-        .zip(second.as_bytes())
-        .take_while(|(a, b)| a == b)
-        .count();
+    let common = first.as_bytes().iter().zip(second.as_bytes()).take_while(|(a, b)| a == b).count();
     let letters = first.as_bytes().iter().take(common).any(u8::is_ascii_alphabetic);
     letters && is_rotation(first, common) && is_rotation(second, common)
 }
 
 fn is_rotation(name: &OsStr, common: usize) -> bool {
-    let rest = name
-        .as_bytes()
-        .get(common..)
-        .unwrap_or_default()
-        .to_ascii_lowercase();
+    let rest = name.as_bytes().get(common..).unwrap_or_default().to_ascii_lowercase();
     rest.split(|byte| !byte.is_ascii_alphabetic())
         .filter(|word| !word.is_empty())
         .all(|word| ROTATION_WORDS.iter().any(|known| known.as_bytes() == word))
@@ -192,10 +169,7 @@ mod tests {
             "access.log.bak",
             "access.1.log.zst",
         ] {
-            assert!(
-                related("/var/log/access.log", &format!("/var/log/old/{copy}")),
-                "{copy}"
-            );
+            assert!(related("/var/log/access.log", &format!("/var/log/old/{copy}")), "{copy}");
         }
         assert!(related("/a/access.log.1", "/a/access.log.2"));
         for (one, other) in [

@@ -35,12 +35,7 @@ pub struct Piece {
 impl Piece {
     pub(crate) fn whole(generation: u64, start: u64, data: &[u8]) -> Self {
         let end = start + data.len() as u64;
-        Self {
-            generation,
-            start,
-            end,
-            data: data.to_vec(),
-        }
+        Self { generation, start, end, data: data.to_vec() }
     }
 
     /// An overlong line from `start` to `end`, of which `first` holds at least what is kept.
@@ -48,12 +43,7 @@ impl Piece {
         let mut data = Vec::with_capacity(MAX_LINE + 1);
         data.extend_from_slice(first.get(..MAX_LINE).unwrap_or(first));
         data.push(b'\n');
-        Self {
-            generation,
-            start,
-            end,
-            data,
-        }
+        Self { generation, start, end, data }
     }
 }
 
@@ -96,9 +86,7 @@ fn whole_lines(buffer: &[u8], at: usize, edge: usize) -> usize {
             end += newline + 1;
             continue;
         }
-        let across = buffer
-            .get(inside..longest)
-            .and_then(|window| memchr(b'\n', window));
+        let across = buffer.get(inside..longest).and_then(|window| memchr(b'\n', window));
         return across.map_or(end, |newline| inside + newline + 1);
     }
     end
@@ -284,16 +272,7 @@ mod tests {
     }
 
     fn pieces(data: &[u8], steps: Vec<usize>) -> Vec<Piece> {
-        let mut lines = Lines::new(
-            Trickle {
-                data: data.to_vec(),
-                at: 0,
-                steps,
-                turn: 0,
-            },
-            7,
-            0,
-        );
+        let mut lines = Lines::new(Trickle { data: data.to_vec(), at: 0, steps, turn: 0 }, 7, 0);
         let mut pieces = Vec::new();
         while lines.read(&mut pieces).unwrap() == Progress::More {
             assert!(lines.buffer.len() <= READ_SIZE + MAX_LINE + 1);

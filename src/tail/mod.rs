@@ -60,9 +60,6 @@ pub enum TailError {
 
 impl TailError {
     fn pattern(pattern: &str, why: &impl Display) -> Self {
-        Self::Pattern {
-            pattern: pattern.to_owned(),
-            why: why.to_string(),
-        }
+        Self::Pattern { pattern: pattern.to_owned(), why: why.to_string() }
     }
 }

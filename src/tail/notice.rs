@@ -159,43 +159,21 @@ impl Notice {
 impl Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Opened {
-                path,
-                generation,
-                position,
-            } => {
-                write!(
-                    f,
-                    "{}: reading from byte {position} as generation {generation}",
-                    path.display()
-                )
+            Self::Opened { path, generation, position } => {
+                write!(f, "{}: reading from byte {position} as generation {generation}", path.display())
             }
-            Self::Continued {
-                path,
-                generation,
-                position,
-            } => write!(
+            Self::Continued { path, generation, position } => write!(
                 f,
                 "{}: is a copy of generation {generation}, which is read on here from byte {position}",
                 path.display()
             ),
-            Self::Replaced {
-                path,
-                generation,
-                position,
-                unread,
-            } => write!(
+            Self::Replaced { path, generation, position, unread } => write!(
                 f,
                 "{}: truncated or replaced after {position} bytes were read (generation {generation}){}",
                 path.display(),
                 Unread(*unread, " were not read yet and are looked for in its copies")
             ),
-            Self::Gone {
-                path,
-                generation,
-                position,
-                unread,
-            } => write!(
+            Self::Gone { path, generation, position, unread } => write!(
                 f,
                 "{}: gone, and no copy or compressed form of it was found; {position} bytes were read (generation \
                  {generation}){}",
@@ -205,11 +183,7 @@ impl Display for Notice {
             Self::CameBack { path } => write!(f, "{}: can be read again", path.display()),
             Self::Unreadable { path, why } => write!(f, "{}: cannot be read: {why}", path.display()),
             Self::Refused { path, kind } => {
-                write!(
-                    f,
-                    "{}: is {kind}, not a file: exclude it, or name the files",
-                    path.display()
-                )
+                write!(f, "{}: is {kind}, not a file: exclude it, or name the files", path.display())
             }
             Self::LeadsOut { path } => write!(
                 f,
@@ -217,10 +191,7 @@ impl Display for Notice {
                 path.display()
             ),
             Self::NothingMatches { pattern } => {
-                write!(
-                    f,
-                    "{pattern}: matches no file yet: if that stays so, check the pattern"
-                )
+                write!(f, "{pattern}: matches no file yet: if that stays so, check the pattern")
             }
             Self::TooManyFiles { matched, limit } => write!(
                 f,
@@ -231,32 +202,19 @@ impl Display for Notice {
                 "{}: too many or too deep directories to search: narrow the patterns",
                 path.display()
             ),
-            Self::Broken {
-                path, position, why, ..
-            } => write!(
+            Self::Broken { path, position, why, .. } => write!(
                 f,
                 "{}: is broken behind byte {position} of its unpacked content, which was read: {why}",
                 path.display()
             ),
             Self::PassedOver { path } => {
-                write!(
-                    f,
-                    "{}: is older than the first start and not read (start = end)",
-                    path.display()
-                )
+                write!(f, "{}: is older than the first start and not read (start = end)", path.display())
             }
             Self::Forgotten { path, generation } => {
-                write!(
-                    f,
-                    "{}: is gone for long, generation {generation} is forgotten",
-                    path.display()
-                )
+                write!(f, "{}: is gone for long, generation {generation} is forgotten", path.display())
             }
             Self::Polling { why } => {
-                write!(
-                    f,
-                    "no change notification, looking once in every refresh interval instead: {why}"
-                )
+                write!(f, "no change notification, looking once in every refresh interval instead: {why}")
             }
             Self::More { count } => write!(f, "{count} more notices about files"),
         }
@@ -324,10 +282,7 @@ mod tests {
 
     #[test]
     fn a_standing_trouble_is_told_when_it_begins_and_when_it_begins_again() {
-        let trouble = || Notice::Unreadable {
-            path: "a".into(),
-            why: "no".into(),
-        };
+        let trouble = || Notice::Unreadable { path: "a".into(), why: "no".into() };
         let mut notices = Notices::default();
         let mut scan = |troubles: usize| {
             (0..troubles).for_each(|_| notices.stands(trouble()));
@@ -344,22 +299,14 @@ mod tests {
             notices.add(Notice::CameBack { path: "a".into() });
         }
         let taken = notices.take();
-        assert_eq!(
-            (taken.len(), taken.last()),
-            (MAX_NOTICES + 1, Some(&Notice::More { count: 3 }))
-        );
+        assert_eq!((taken.len(), taken.last()), (MAX_NOTICES + 1, Some(&Notice::More { count: 3 })));
         assert!(notices.take().is_empty());
     }
 
     #[test]
     fn messages_say_the_thing_and_the_remedy() {
         let path = || PathBuf::from("/var/log/a.log");
-        let replaced = |unread| Notice::Replaced {
-            path: path(),
-            generation: 7,
-            position: 90,
-            unread,
-        };
+        let replaced = |unread| Notice::Replaced { path: path(), generation: 7, position: 90, unread };
         insta::assert_snapshot!(replaced(0), @"/var/log/a.log: truncated or replaced after 90 bytes were read (generation 7)");
         insta::assert_snapshot!(replaced(10), @"/var/log/a.log: truncated or replaced after 90 bytes were read (generation 7); at least 10 bytes were not read yet and are looked for in its copies");
         insta::assert_snapshot!(Notice::Gone { path: path(), generation: 7, position: 90, unread: 10 }, @"/var/log/a.log: gone, and no copy or compressed form of it was found; 90 bytes were read (generation 7); at least 10 bytes are lost");

@@ -42,30 +42,16 @@ impl Tailer {
 
     /// The sources with something to read, beginning behind the one that was read last.
     fn turn_order(&self) -> Vec<u64> {
-        let pending = |range| {
-            self.sources
-                .range(range)
-                .filter(|(_, source)| source.pending)
-                .map(|(&g, _)| g)
-        };
+        let pending = |range| self.sources.range(range).filter(|(_, source)| source.pending).map(|(&g, _)| g);
         let behind = (std::ops::Bound::Excluded(self.turn), std::ops::Bound::Unbounded);
         let mut order: Vec<u64> = pending(behind).collect();
-        order.extend(
-            self.sources
-                .range(..=self.turn)
-                .filter(|(_, source)| source.pending)
-                .map(|(&g, _)| g),
-        );
+        order.extend(self.sources.range(..=self.turn).filter(|(_, source)| source.pending).map(|(&g, _)| g));
         order
     }
 
     /// One turn of one source: bytes read, 0 if it has to wait, `None` if it has nothing more.
     fn read_one(&mut self, generation: u64, now: Timestamp, pieces: &mut Vec<Piece>) -> Option<usize> {
-        let unpacking = self
-            .sources
-            .values()
-            .filter(|source| source.unpacking.is_some())
-            .count();
+        let unpacking = self.sources.values().filter(|source| source.unpacking.is_some()).count();
         let source = self.sources.get_mut(&generation)?;
         if source.is_packed() && source.unpacking.is_none() && unpacking >= MAX_UNPACKING {
             return Some(0);
@@ -123,12 +109,7 @@ impl Tailer {
         let why = error.to_string();
         self.notices.stands(if source.is_packed() {
             let position = source.stored.position;
-            Notice::Broken {
-                path,
-                generation: Some(generation),
-                position,
-                why,
-            }
+            Notice::Broken { path, generation: Some(generation), position, why }
         } else {
             Notice::Unreadable { path, why }
         });

@@ -79,10 +79,7 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     pub(crate) fn new(now: Timestamp) -> Self {
-        Self {
-            next_generation: LEDGER + 1,
-            first_start: now,
-        }
+        Self { next_generation: LEDGER + 1, first_start: now }
     }
 
     pub(crate) fn assign(&mut self) -> u64 {
@@ -119,9 +116,7 @@ pub(crate) fn restore(known: &[State]) -> Result<(Option<Ledger>, Vec<(u64, Stor
         }
     }
     sources.sort_by_key(|&(generation, _)| generation);
-    let next = sources
-        .last()
-        .map_or(LEDGER + 1, |&(generation, _)| generation.saturating_add(1));
+    let next = sources.last().map_or(LEDGER + 1, |&(generation, _)| generation.saturating_add(1));
     if !sources.is_empty() && ledger.is_none() {
         ledger = Some(Ledger::new(Timestamp::MIN));
     }

@@ -115,16 +115,10 @@ impl Tailer {
             return Ok(());
         };
         let by_id = |source: &&mut Source| source.stored.id == Some(group.id);
-        let known = lost
-            .iter()
-            .any(|generation| self.sources.get_mut(generation).as_ref().is_some_and(by_id));
+        let known =
+            lost.iter().any(|generation| self.sources.get_mut(generation).as_ref().is_some_and(by_id));
         let near = |source: &Source| kinship::names_are_near(&source.path, path);
-        if !known
-            && !lost
-                .iter()
-                .filter_map(|generation| self.sources.get(generation))
-                .any(near)
-        {
+        if !known && !lost.iter().filter_map(|generation| self.sources.get(generation)).any(near) {
             return Ok(());
         }
         let file = source::open(path)?;
@@ -201,10 +195,7 @@ impl Tailer {
                 continue;
             }
             if let Some(source) = self.sources.remove(&generation) {
-                self.notices.add(Notice::Forgotten {
-                    path: source.path,
-                    generation,
-                });
+                self.notices.add(Notice::Forgotten { path: source.path, generation });
                 self.forgotten.push(generation);
                 self.rejected.retain(|&(_, rejected)| rejected != generation);
             }
@@ -213,11 +204,7 @@ impl Tailer {
 
     /// Closes the files that were not read for longest, of those that their name finds again.
     fn close_idle(&mut self) {
-        let open = self
-            .sources
-            .values()
-            .filter(|source| source.file.is_some())
-            .count();
+        let open = self.sources.values().filter(|source| source.file.is_some()).count();
         let surplus = open.saturating_sub(MAX_OPEN);
         if surplus == 0 {
             return;
@@ -245,9 +232,7 @@ impl Source {
         if self.place == Place::Lost || self.is_packed() {
             return;
         }
-        let left = self
-            .stamp
-            .map_or(0, |stamp| stamp.size.saturating_sub(self.stored.position));
+        let left = self.stamp.map_or(0, |stamp| stamp.size.saturating_sub(self.stored.position));
         if over && self.stored.displaced && left > 0 && !self.flush {
             self.flush = true;
             self.pending = true;

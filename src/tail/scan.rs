@@ -46,11 +46,7 @@ fn group(listing: &mut Listing) -> Groups {
     let mut groups = Groups::new();
     // Names of links come behind those of files.
     for link in [false, true] {
-        for found in listing
-            .files
-            .values()
-            .filter(|found| (found.names.len() > 1) == link)
-        {
+        for found in listing.files.values().filter(|found| (found.names.len() > 1) == link) {
             let (id, stamp) = (found.id, found.stamp);
             let group = groups.entry(id).or_insert_with(|| Group {
                 id,
@@ -81,10 +77,7 @@ impl Tailer {
         let mut unknown: Vec<Group> = groups.into_values().filter(|group| !group.claimed).collect();
         // The longer of two equal beginnings is the original, and of two equal files the one with the shorter name.
         unknown.sort_by_key(|group| {
-            (
-                std::cmp::Reverse(group.stamp.size),
-                group.names.first().map(|name| name.as_os_str().len()),
-            )
+            (std::cmp::Reverse(group.stamp.size), group.names.first().map(|name| name.as_os_str().len()))
         });
         for group in &unknown {
             self.identify(group, None, now);
@@ -103,25 +96,11 @@ impl Tailer {
         if groups.len() <= limit {
             return;
         }
-        self.notices.stands(Notice::TooManyFiles {
-            matched: groups.len(),
-            limit,
-        });
-        let known: Vec<FileId> = self
-            .sources
-            .values()
-            .filter_map(|source| source.stored.id)
-            .collect();
+        self.notices.stands(Notice::TooManyFiles { matched: groups.len(), limit });
+        let known: Vec<FileId> = self.sources.values().filter_map(|source| source.stored.id).collect();
         let mut order: Vec<(bool, i64, i64, FileId)> = groups
             .values()
-            .map(|group| {
-                (
-                    known.contains(&group.id),
-                    group.stamp.seconds,
-                    group.stamp.nanos,
-                    group.id,
-                )
-            })
+            .map(|group| (known.contains(&group.id), group.stamp.seconds, group.stamp.nanos, group.id))
             .collect();
         order.sort_unstable_by(|one, other| other.cmp(one));
         for (_, _, _, id) in order.into_iter().skip(limit) {
@@ -153,9 +132,7 @@ impl Tailer {
             match meeting {
                 Ok(Meeting::Same) if was_told && source.place == Place::Listed => {
                     (source.gone, source.unreadable) = (false, false);
-                    self.notices.add(Notice::CameBack {
-                        path: source.path.clone(),
-                    });
+                    self.notices.add(Notice::CameBack { path: source.path.clone() });
                 }
                 Ok(Meeting::Same) => {}
                 Ok(Meeting::Replaced) => self.replaced(generation, now),
@@ -170,16 +147,9 @@ impl Tailer {
             .values()
             .flat_map(|group| group.names.iter().map(|name| (name.as_path(), group.id)))
             .collect();
-        for source in self
-            .sources
-            .values_mut()
-            .filter(|source| !source.stored.displaced)
-        {
-            let moved = |name: &PathBuf| {
-                names
-                    .get(name.as_path())
-                    .is_some_and(|id| Some(*id) != source.stored.id)
-            };
+        for source in self.sources.values_mut().filter(|source| !source.stored.displaced) {
+            let moved =
+                |name: &PathBuf| names.get(name.as_path()).is_some_and(|id| Some(*id) != source.stored.id);
             if source.place == Place::Deleted || source.names().iter().any(moved) {
                 source.stored.displaced = true;
                 source.changed = true;
@@ -222,13 +192,7 @@ impl Tailer {
             };
             if metadata.len() > 0 {
                 let stamp = Stamp::of(&metadata);
-                let group = Group {
-                    id,
-                    stamp,
-                    names: vec![empty.path],
-                    claimed: false,
-                    former: Vec::new(),
-                };
+                let group = Group { id, stamp, names: vec![empty.path], claimed: false, former: Vec::new() };
                 self.identify(&group, Some(file), now);
             } else if now.millis_since(empty.since) < super::rotation::LINGER_MS {
                 empty.file = Some(file);
@@ -244,10 +208,7 @@ impl Tailer {
         };
         if let Err(error) = self.try_identify(group, path, file, now) {
             if error.kind() != io::ErrorKind::NotFound {
-                self.notices.stands(Notice::Unreadable {
-                    path: path.clone(),
-                    why: error.to_string(),
-                });
+                self.notices.stands(Notice::Unreadable { path: path.clone(), why: error.to_string() });
             }
         }
     }
@@ -269,14 +230,7 @@ impl Tailer {
         if is_too_short(&file)? {
             let held = self.empties.values().filter(|empty| empty.file.is_some()).count();
             let file = Some(file).filter(|_| held < MAX_EMPTY_OPEN);
-            self.empties.insert(
-                group.id,
-                Empty {
-                    path: path.to_owned(),
-                    file,
-                    since: now,
-                },
-            );
+            self.empties.insert(group.id, Empty { path: path.to_owned(), file, since: now });
             return Ok(());
         }
         let packing = kinship::packing(&file)?;
@@ -294,11 +248,7 @@ impl Tailer {
         match kin {
             Some((Kin::Continuation, generation)) => self.adopt(generation, group, (packing, file), now),
             Some((_, generation)) => {
-                let copy = Copy {
-                    generation,
-                    stamp: group.stamp,
-                    path: path.to_owned(),
-                };
+                let copy = Copy { generation, stamp: group.stamp, path: path.to_owned() };
                 self.copies.insert(group.id, copy);
             }
             None => {
@@ -312,12 +262,7 @@ impl Tailer {
 
     fn tell_broken(&mut self, path: &Path, error: &io::Error) {
         let why = error.to_string();
-        self.notices.stands(Notice::Broken {
-            path: path.to_owned(),
-            generation: None,
-            position: 0,
-            why,
-        });
+        self.notices.stands(Notice::Broken { path: path.to_owned(), generation: None, position: 0, why });
     }
 
     /// Whether a compressed file has not changed for a while: only then it is whole.
@@ -369,9 +314,7 @@ impl Tailer {
             // Compressing keeps the modification time.
             stored.complete = true;
             stored.finished_at = Some(group.stamp);
-            self.notices.add(Notice::PassedOver {
-                path: candidate.path.to_owned(),
-            });
+            self.notices.add(Notice::PassedOver { path: candidate.path.to_owned() });
         }
         Ok(Source::new(self.ledger.assign(), stored, now))
     }
@@ -388,11 +331,7 @@ impl Tailer {
         self.born.insert(0, (LEDGER, resume::encode(&self.ledger)));
         self.born.push((generation, resume::encode(&source.stored)));
         let position = source.stored.position;
-        self.notices.add(Notice::Opened {
-            path: source.path.clone(),
-            generation,
-            position,
-        });
+        self.notices.add(Notice::Opened { path: source.path.clone(), generation, position });
         self.sources.insert(generation, source);
     }
 
@@ -408,23 +347,13 @@ impl Tailer {
         source.file = Some(file);
         self.copies.remove(&group.id);
         let position = source.stored.position;
-        self.notices.add(Notice::Continued {
-            path: path.clone(),
-            generation,
-            position,
-        });
+        self.notices.add(Notice::Continued { path: path.clone(), generation, position });
     }
 }
 
 impl Group {
     pub(super) fn of(id: FileId, stamp: Stamp, path: PathBuf) -> Self {
-        Self {
-            id,
-            stamp,
-            names: vec![path],
-            claimed: false,
-            former: Vec::new(),
-        }
+        Self { id, stamp, names: vec![path], claimed: false, former: Vec::new() }
     }
 }
 

@@ -208,11 +208,7 @@ impl Source {
             return Ok(Meeting::Same);
         };
         let metadata = file.metadata()?;
-        self.place = if metadata.nlink() == 0 {
-            Place::Deleted
-        } else {
-            Place::Unlisted
-        };
+        self.place = if metadata.nlink() == 0 { Place::Deleted } else { Place::Unlisted };
         self.look(Stamp::of(&metadata), now)
     }
 
@@ -308,11 +304,7 @@ impl Source {
         if endless {
             self.endless = Some(start + filled as u64);
         }
-        Ok(if at > 0 || endless {
-            Slice::Read(filled)
-        } else {
-            Slice::Idle
-        })
+        Ok(if at > 0 || endless { Slice::Read(filled) } else { Slice::Idle })
     }
 
     /// Looks for the end of an overlong line.
@@ -338,12 +330,7 @@ impl Source {
         };
         let first = buffer.get_mut(..MAX_LINE).unwrap_or_default();
         let count = read_full(file, first, start)?;
-        let piece = Piece::cut(
-            self.generation,
-            start,
-            end,
-            first.get(..count).unwrap_or_default(),
-        );
+        let piece = Piece::cut(self.generation, start, end, first.get(..count).unwrap_or_default());
         if count < MAX_LINE || !self.commit(end, from + filled as u64)? {
             return Ok(Slice::Replaced);
         }
@@ -409,19 +396,13 @@ impl Source {
             let Some(file) = &self.file else {
                 return Ok(Step::More);
             };
-            if !self
-                .stored
-                .ladder
-                .has_head(&super::compressed::probe(file, self.stored.packing)?)?
-            {
+            if !self.stored.ladder.has_head(&super::compressed::probe(file, self.stored.packing)?)? {
                 return Ok(Step::Differs);
             }
             self.unpacking = Some(Unpacking::open(file, self.stored.packing, self.stored.position)?);
         }
         let source = (self.generation, self.stored.mark);
-        self.unpacking
-            .as_mut()
-            .map_or(Ok(Step::End), |unpacking| unpacking.step(source, pieces))
+        self.unpacking.as_mut().map_or(Ok(Step::End), |unpacking| unpacking.step(source, pieces))
     }
 
     /// Nothing more comes of a compressed file until it changes.

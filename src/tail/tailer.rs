@@ -152,10 +152,8 @@ impl Tailer {
     pub fn open(settings: Settings, known: &[State], now: Timestamp) -> Result<Self, TailError> {
         let patterns = Patterns::new(&settings.patterns, &settings.exclude, settings.follow_links)?;
         let (ledger, stored) = resume::restore(known)?;
-        let sources = stored
-            .into_iter()
-            .map(|(number, stored)| (number, Source::new(number, stored, now)))
-            .collect();
+        let sources =
+            stored.into_iter().map(|(number, stored)| (number, Source::new(number, stored, now))).collect();
         let (watcher, trouble) = Watcher::new();
         let mut notices = Notices::default();
         if let Some(why) = trouble {
@@ -191,22 +189,14 @@ impl Tailer {
         self.take_changes();
         let gap = if self.scan_wanted { SCAN_GAP_MS } else { u64::MAX }.min(self.settings.refresh_ms);
         let gap = i64::try_from(gap).unwrap_or(i64::MAX);
-        if self
-            .scanned_at
-            .is_none_or(|last| !(0..gap).contains(&now.millis_since(last)))
-        {
+        if self.scanned_at.is_none_or(|last| !(0..gap).contains(&now.millis_since(last))) {
             self.scanned_at = Some(now);
             self.scan_wanted = false;
             self.scan(now);
         }
         let mut pieces = Vec::new();
         let caught_up = self.read(budget, now, &mut pieces);
-        Polled {
-            pieces,
-            born: std::mem::take(&mut self.born),
-            caught_up,
-            notices: self.notices.take(),
-        }
+        Polled { pieces, born: std::mem::take(&mut self.born), caught_up, notices: self.notices.take() }
     }
 
     fn take_changes(&mut self) {
@@ -219,10 +209,7 @@ impl Tailer {
             let written = source.names().iter().any(|name| changes.written.contains(name));
             source.pending |= written && source.place != Place::Lost;
         }
-        self.scan_wanted |= self
-            .empties
-            .values()
-            .any(|empty| changes.written.contains(&empty.path));
+        self.scan_wanted |= self.empties.values().any(|empty| changes.written.contains(&empty.path));
     }
 
     /// Waits until there may be something to poll, a [`Waker`] wakes it or `timeout` is over.
@@ -265,11 +252,7 @@ impl Tailer {
                 states.push((generation, resume::encode(&source.stored)));
             }
         }
-        states.extend(
-            self.forgotten
-                .drain(..)
-                .map(|generation| (generation, Vec::new())),
-        );
+        states.extend(self.forgotten.drain(..).map(|generation| (generation, Vec::new())));
         states
     }
 

@@ -45,15 +45,12 @@ impl Shared {
         let mut changes = self.lock();
         match event {
             Ok(event) if event.need_rescan() => changes.names = true,
-            Ok(Event {
-                kind: EventKind::Access(_) | EventKind::Modify(ModifyKind::Metadata(_)),
-                ..
-            }) => return,
-            Ok(Event {
-                kind: EventKind::Modify(ModifyKind::Data(_)),
-                paths,
-                ..
-            }) if changes.written.len() < MAX_CHANGED => {
+            Ok(Event { kind: EventKind::Access(_) | EventKind::Modify(ModifyKind::Metadata(_)), .. }) => {
+                return;
+            }
+            Ok(Event { kind: EventKind::Modify(ModifyKind::Data(_)), paths, .. })
+                if changes.written.len() < MAX_CHANGED =>
+            {
                 changes.written.extend(paths);
             }
             Ok(_) | Err(_) => changes.names = true,
@@ -92,14 +89,7 @@ impl Watcher {
             Ok(system) => (Some(system), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        (
-            Self {
-                shared,
-                system,
-                watched: HashMap::new(),
-            },
-            trouble,
-        )
+        (Self { shared, system, watched: HashMap::new() }, trouble)
     }
 
     pub(crate) fn waker(&self) -> Waker {
@@ -149,10 +139,7 @@ impl Watcher {
         let waited = self.shared.signal.wait_timeout_while(changes, timeout, idle);
         let (changes, result) = waited.unwrap_or_else(PoisonError::into_inner);
         if !result.timed_out() && !changes.woken {
-            let gathered = self
-                .shared
-                .signal
-                .wait_timeout_while(changes, GATHER, |changes| !changes.woken);
+            let gathered = self.shared.signal.wait_timeout_while(changes, GATHER, |changes| !changes.woken);
             drop(gathered);
         }
     }

@@ -29,7 +29,7 @@ pub use self::{
     hosts::TOP_HOSTS,
     metrics::Metrics,
     reader::Reader,
-    reference::ReferenceFile,
+    reference::CsvFile,
     stats::{ShardStats, StoredCheckpoint},
     stream::Writer,
 };
@@ -154,7 +154,7 @@ impl Backend for Embedded {
     type Reader = Reader;
     type Checkpoints = Checkpoints;
     type Metrics = Metrics;
-    type Reference = ReferenceFile;
+    type Reference = CsvFile;
 
     async fn shards(&self, stream: Stream) -> Result<Vec<Shard>> {
         let rows = self.store.read(move |conn| Ok(shard::all(conn, stream)?)).await?;
@@ -194,7 +194,7 @@ impl Backend for Embedded {
         self.store.read(move |conn| metrics::read(conn, &name, from, to)).await
     }
 
-    async fn reference(&self, location: &str) -> Result<ReferenceFile> {
-        Ok(ReferenceFile::new(location))
+    async fn reference(&self, location: &str) -> Result<CsvFile> {
+        Ok(CsvFile::new(location))
     }
 }
