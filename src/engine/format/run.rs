@@ -117,6 +117,9 @@ impl<'l> Run<'l> {
         event.raw.host = Some(event.client);
         literal(rest, b" ", Reason::Host)?;
         let ident = text(rest, End::Byte(b' '), b" ")?;
+        if ident.is_empty() {
+            return Err(Reason::Literal);
+        }
         event.raw.ident = Some(ident);
         literal(rest, b" ", Reason::Literal)?;
         let UserStamp { user, stamp, time } = user_stamp(rest, b" \"", ident == b"-", stamps)?;
@@ -252,6 +255,7 @@ impl<'l> Run<'l> {
                 }
                 &mut raw.host
             }
+            Slot::Ident if value.is_empty() => return Err(Reason::Literal),
             Slot::Ident => &mut raw.ident,
             Slot::User => {
                 raw.authuser = Some(if value == b"\"\"" { &[] } else { value });
