@@ -2,7 +2,9 @@
 
 use std::{error::Error as StdError, io, process::ExitCode};
 
-use crate::{app::output, backend::BackendError, config::ConfigError, render::text::escape_terminal};
+use crate::{
+    app::output, backend::BackendError, config::ConfigError, reference, render::text::escape_terminal,
+};
 
 /// The exit codes, as sysexits(3) numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +85,15 @@ struct Doing {
 impl From<ConfigError> for Error {
     fn from(error: ConfigError) -> Self {
         Self::new(Exit::Config, error)
+    }
+}
+
+impl From<reference::Error> for Error {
+    fn from(error: reference::Error) -> Self {
+        match error {
+            reference::Error::Store(error) => error.into(),
+            reference::Error::Refused(_) | reference::Error::Edit(_) => Self::new(Exit::Data, error),
+        }
     }
 }
 

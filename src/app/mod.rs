@@ -3,7 +3,10 @@
 pub mod exit;
 mod manual;
 pub mod output;
+mod progress;
 mod replay;
+mod replay_view;
+mod settings;
 pub mod signals;
 
 use crate::{
@@ -17,14 +20,13 @@ pub use exit::{Error, Exit};
 ///
 /// # Errors
 /// What went wrong, with its exit code.
-#[expect(clippy::unused_async, reason = "the stages are awaited here")]
-pub async fn run(cli: Cli, _config: Config) -> Result<Exit, Error> {
+pub async fn run(cli: Cli, config: Config) -> Result<Exit, Error> {
     match cli.command {
         Command::Run(_) => not_built("run"),
         Command::Produce(_) => not_built("produce"),
         Command::Analyze(_) => not_built("analyze"),
         Command::Deliver(_) => not_built("deliver"),
-        Command::Replay(_) => not_built("replay"),
+        Command::Replay(args) => replay::command(args, config).await,
         Command::Report(_) => not_built("report"),
         Command::Reference(_) => not_built("reference"),
         Command::Parse(_) => not_built("parse"),

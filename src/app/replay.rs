@@ -1,59 +1,114 @@
-//! The command replay: windows as tables or rows, back-tested alarms, and what could not be counted. Counts nothing.
+//! The command replay: logs to windows and back-tested alarms. Counts nothing itself, and formats nothing.
 
 use std::{
     collections::BTreeMap,
     io::{self, Write},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    num::NonZeroUsize,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicU64},
 };
 
 use crate::{
+    app::{Error, Exit, output::Results, progress::Progress, replay_view::View, settings},
+    cli::ReplayArgs,
+    config::Config,
     engine::{
-        alarm::{Backtest, Episode, State},
+        alarm::{Alarm, Backtest, Episode, Missing, State},
         counters::Counters,
         row::{HostCount, Output, Row, UNKNOWN},
         time::Timestamp,
     },
-    render::{
-        Cell, Column, Format, Report, render,
-        rows::{RowFormat, RowWriter},
-        text::escape_terminal,
-    },
+    render::{Format, text::escape_terminal},
     replay::{self, ReplayError, Settings, Summary},
 };
 
 /// How many hosts an alarm names.
 const HOSTS_NAMED: usize = 5;
 
-/// Where rows go.
-enum View<W: Write> {
-    Table { out: W, windows: u64, totals: BTreeMap<(String, String), (u64, u64)> },
-    Rows(RowWriter<W>),
-}
-
-/// What a run found.
-pub(crate) struct Found {
-    pub(crate) summary: Summary,
-    pub(crate) fired: bool,
-}
-
-/// Replays the logs of `settings` and prints windows and alarms to `out` as they come.
-pub(crate) fn run<W: Write>(
-    settings: &Settings,
-    format: Format,
-    alarms: Vec<Backtest>,
-    (out, bytes): (W, &Arc<AtomicU64>),
-) -> Result<Found, ReplayError> {
-    let mut printer = Printer {
-        view: View::new(out, format).map_err(ReplayError::Output)?,
-        alarms,
-        blamed: Blamed::default(),
+/// Replays logs and prints what they hold.
+pub(crate) async fn command(args: ReplayArgs, config: Config) -> Result<Exit, Error> {
+    let mut analyze = config.analyze;
+    analyze.format = args.log_format.unwrap_or(analyze.format);
+    analyze.client = args.client.unwrap_or(analyze.client);
+    analyze.window = args.window.unwrap_or(analyze.window);
+    let plan = settings::plan(&analyze)?;
+    let mut alarms = Vec::with_capacity(args.alarms.len());
+    for text in &args.alarms {
+        let rule = settings::rule(text)?;
+        alarms.push(Backtest::new(Alarm::new(text.to_owned(), rule, Missing::default(), plan.window)));
+    }
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let settings = Settings {
+        files: args.files,
+        plan,
+        reference: settings::reference(args.reference.as_deref().or(analyze.reference.as_deref())).await?,
+        disorder_ms: settings::millis(args.disorder),
+        threads: args.threads.map_or(cores, NonZeroUsize::get),
+        zero_rows: args.zero_rows,
+        top_hosts: args.top.get().into(),
     };
-    let summary = replay::run(settings, bytes, |outputs| printer.print(&outputs))?;
-    let fired = printer.finish(&summary.counters).map_err(ReplayError::Output)?;
-    Ok(Found { summary, fired })
+    let (fail_on_alarm, format) = (args.fail_on_alarm, args.output.format);
+    let replayed = tokio::task::spawn_blocking(move || replayed(&settings, format, alarms)).await;
+    let (summary, fired) = replayed.map_err(|why| Error::new(Exit::Internal, why))??;
+    report(&summary)?;
+    Ok(if fired && fail_on_alarm { Exit::Found } else { Exit::Success })
+}
+
+fn replayed(settings: &Settings, format: Format, alarms: Vec<Backtest>) -> Result<(Summary, bool), Error> {
+    let bytes = Arc::new(AtomicU64::new(0));
+    let progress = Progress::of(&bytes, total(&settings.files));
+    let view = View::new(Results::stdout(), format)?;
+    let mut printer = Printer { view, alarms, blamed: Blamed::default() };
+    let summary = replay::run(settings, &bytes, |outputs| printer.print(&outputs))?;
+    drop(progress);
+    let fired = printer.finish(&summary.counters)?;
+    Ok((summary, fired))
+}
+
+/// The size of the logs on disk, if all of them are plain files; 0 if nobody knows how much they unpack to.
+fn total(files: &[PathBuf]) -> u64 {
+    let packed =
+        |path: &PathBuf| path.extension().is_some_and(|extension| extension != "log" && extension != "txt");
+    if files.iter().any(packed) {
+        return 0;
+    }
+    files.iter().filter_map(|path| path.metadata().ok()).map(|metadata| metadata.len()).sum()
+}
+
+/// Says on standard error what was read, and what of it could not be counted and why.
+fn report(summary: &Summary) -> Result<(), Error> {
+    let Summary { counters, samples, broken } = summary;
+    let mut err = io::stderr().lock();
+    let reasons: Vec<String> =
+        counters.malformed.iter().map(|(reason, lines)| format!("{} {lines}", reason.as_str())).collect();
+    let malformed = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
+    let (read, counted) = (counters.read, counters.counted);
+    writeln!(err, "{read} lines: {counted} counted, {} malformed{malformed}", counters.malformed_lines())?;
+    for (reason, sample) in samples.iter() {
+        let line = String::from_utf8_lossy(&sample.line);
+        writeln!(err, "  {} at column {}: {}", reason.as_str(), sample.column, escape_terminal(&line))?;
+    }
+    match broken.first() {
+        None => Ok(()),
+        Some((path, why)) => {
+            let others = match broken.len() {
+                1 => String::new(),
+                n => format!(", and {} more logs", n - 1),
+            };
+            let what = format!("{}: {why}: what stands before it is counted{others}", path.display());
+            Err(Error::new(Exit::Io, what))
+        }
+    }
+}
+
+impl From<ReplayError> for Error {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Output(error) => error.into(),
+            ReplayError::Open(_) => Self::new(Exit::Io, error),
+            ReplayError::Refused { .. } => Self::new(Exit::Data, error),
+        }
+    }
 }
 
 struct Printer<W: Write> {
@@ -138,169 +193,5 @@ impl Blamed {
         hosts.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.host.cmp(&b.host)));
         hosts.truncate(HOSTS_NAMED);
         hosts
-    }
-}
-
-impl<W: Write> View<W> {
-    fn new(out: W, format: Format) -> io::Result<Self> {
-        Ok(match format {
-            Format::Table => Self::Table { out, windows: 0, totals: BTreeMap::new() },
-            Format::Csv => Self::Rows(RowWriter::new(out, RowFormat::Csv)?),
-            Format::Json => Self::Rows(RowWriter::new(out, RowFormat::Json)?),
-        })
-    }
-
-    fn window(&mut self, rows: &[&Row]) -> io::Result<()> {
-        match self {
-            Self::Rows(writer) => rows.iter().try_for_each(|row| writer.write(row)),
-            Self::Table { out, windows, totals } => {
-                let Some(first) = rows.first() else { return Ok(()) };
-                let sums = by_application(rows.iter().copied());
-                let correction = if first.revision > 0 { "  correction" } else { "" };
-                let requests: u64 = sums.values().map(|&(requests, _)| requests).sum();
-                let blank = if *windows > 0 { "\n" } else { "" };
-                let (start, end) = (first.window_start, first.window_end);
-                writeln!(out, "{blank}{start} to {end}  {requests} requests{correction}")?;
-                let hosts = rows.iter().flat_map(|row| &row.top_hosts);
-                render(&table(&sums, hosts), Format::Table, out)?;
-                *windows += 1;
-                for (application, (requests, errors)) in sums {
-                    let total = totals.entry(application).or_default();
-                    *total = (total.0 + requests, total.1 + errors);
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn total(&mut self, counters: &Counters) -> io::Result<()> {
-        let Self::Table { out, windows, totals } = self else { return Ok(()) };
-        if *windows < 2 {
-            return Ok(());
-        }
-        writeln!(out, "\nall {windows} windows  {} requests", counters.counted)?;
-        render(&table(totals, [].into_iter()), Format::Table, out)
-    }
-
-    fn alarm(
-        &mut self,
-        rule: &str,
-        window_ms: i64,
-        episodes: &[(&Episode, Vec<HostCount>)],
-    ) -> io::Result<()> {
-        match self {
-            Self::Table { out, .. } => {
-                let fired = match episodes.len() {
-                    0 => "would not have fired".to_owned(),
-                    1 => "would have fired once".to_owned(),
-                    n => format!("would have fired {n} times"),
-                };
-                writeln!(out, "\nalarm {}: {fired}", escape_terminal(rule))?;
-                episodes.iter().try_for_each(|(episode, hosts)| {
-                    writeln!(out, "  {}", describe(episode, hosts, window_ms))
-                })
-            }
-            Self::Rows(writer) => episodes.iter().try_for_each(|(episode, hosts)| {
-                let alarm = serde_json::json!({ "kind": "alarm", "rule": rule, "episode": episode, "topHosts": hosts });
-                if writer.write_other(&alarm)? {
-                    return Ok(());
-                }
-                let line = describe(episode, hosts, window_ms);
-                writeln!(io::stderr(), "alarm {}: {line}", escape_terminal(rule))
-            }),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Table { out, .. } => out.flush(),
-            Self::Rows(writer) => writer.flush(),
-        }
-    }
-}
-
-/// `Unknown from … to … (3 windows, peak 142) because of 203.0.113.9 (80), …`
-fn describe(episode: &Episode, hosts: &[HostCount], window_ms: i64) -> String {
-    let Episode { application, from, until, windows, peak, .. } = episode;
-    let until = until.map_or_else(|| "the end of the log".to_owned(), |until| until.to_string());
-    let minutes = i64::try_from(*windows).unwrap_or(i64::MAX).saturating_mul(window_ms) / 60_000;
-    let peak = peak.map_or_else(String::new, |peak| format!(", peak {peak}"));
-    let named = |host: &HostCount| format!("{} ({})", escape_terminal(&host.host), host.count);
-    let hosts: Vec<String> = hosts.iter().map(named).collect();
-    let because = if hosts.is_empty() { String::new() } else { format!(" because of {}", hosts.join(", ")) };
-    format!("{} from {from} to {until} ({minutes} min{peak}){because}", escape_terminal(application))
-}
-
-/// Requests and errors (status 400 and above) by application and contact.
-fn by_application<'r>(rows: impl Iterator<Item = &'r Row>) -> BTreeMap<(String, String), (u64, u64)> {
-    let mut sums: BTreeMap<_, (u64, u64)> = BTreeMap::new();
-    for row in rows {
-        let sum = sums.entry((row.application_name.clone(), row.contact.clone())).or_default();
-        let errors = if row.response.is_some_and(|status| status >= 400) { row.response_count } else { 0 };
-        *sum = (sum.0 + row.response_count, sum.1 + errors);
-    }
-    sums
-}
-
-fn table<'h>(
-    sums: &BTreeMap<(String, String), (u64, u64)>,
-    hosts: impl Iterator<Item = &'h HostCount>,
-) -> Report {
-    let columns = vec![
-        Column::left("applicationName", "  Application"),
-        Column::left("contact", "Contact"),
-        Column::right("requests", "Requests"),
-        Column::right("share", "Share"),
-        Column::right("errorShare", "Errors"),
-    ];
-    let total: u64 = sums.values().map(|&(requests, _)| requests).sum();
-    let mut order: Vec<_> = sums.iter().collect();
-    order.sort_by(|(a, (x, _)), (b, (y, _))| y.cmp(x).then_with(|| a.cmp(b)));
-    let mut rows = Vec::new();
-    let mut hosts = Some(hosts);
-    for ((application, contact), &(requests, errors)) in order {
-        let cells = [format!("  {application}").into(), contact.clone().into(), requests.into()];
-        rows.push([&cells[..], &[share(requests, total), share(errors, requests)]].concat());
-        if application == UNKNOWN {
-            let host =
-                |host: &HostCount| vec![format!("    {}", host.host).into(), Cell::Empty, host.count.into()];
-            rows.extend(hosts.take().into_iter().flatten().map(host));
-        }
-    }
-    Report { columns, rows }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a share for people")]
-fn share(part: u64, whole: u64) -> Cell {
-    if whole == 0 { Cell::Empty } else { Cell::Percent(part as f64 / whole as f64) }
-}
-
-/// Shows on standard error how much was counted, if that is a terminal.
-pub(crate) struct ProgressBar(Option<indicatif::ProgressBar>);
-
-impl ProgressBar {
-    /// Of `total` bytes, 0 if unknown.
-    pub(crate) fn new(total: u64, show: bool) -> Self {
-        Self(show.then(|| {
-            let style = "{bar:30} {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left";
-            let style = indicatif::ProgressStyle::with_template(style)
-                .unwrap_or_else(|_| indicatif::ProgressStyle::default_bar());
-            indicatif::ProgressBar::new(total).with_style(style)
-        }))
-    }
-
-    /// Follows `bytes` until dropped; polled from its own thread so that counting is not slowed down.
-    pub(crate) fn follow(&self, bytes: &AtomicU64) {
-        if let Some(bar) = &self.0 {
-            bar.set_position(bytes.load(Ordering::Relaxed));
-        }
-    }
-}
-
-impl Drop for ProgressBar {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
-        }
     }
 }

@@ -14,7 +14,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::render::Format;
-use commands::{
+pub use commands::{
     AnalyzeArgs, AuditArgs, CheckArgs, CompletionsArgs, DeliverArgs, ManArgs, ParseArgs, ProduceArgs,
     ReferenceArgs, ReplayArgs, ReportArgs, RunArgs, StatusArgs,
 };

@@ -59,7 +59,7 @@ impl Counter {
     /// A counter with cold caches.
     #[must_use]
     pub fn new(plan: Arc<Plan>, reference: Arc<Reference>) -> Self {
-        Self { plan, reference, stamps: StampCache, hosts: HostCache::default() }
+        Self { plan, reference, stamps: StampCache::default(), hosts: HostCache::default() }
     }
 
     /// Joins with other reference data from now on.

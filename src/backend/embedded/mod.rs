@@ -11,7 +11,7 @@ mod hosts;
 mod metrics;
 mod payload;
 mod reader;
-mod reference;
+pub mod reference;
 mod retention;
 mod schema;
 mod shard;

@@ -1,0 +1,100 @@
+//! Configuration to what the stages take: compiles what the configuration keeps as text. Reads no environment.
+
+use std::sync::Arc;
+
+use crate::{
+    app::{Error, Exit},
+    backend::embedded::{self, Embedded, reference::CsvFile},
+    clock::Clock,
+    config::{self, Config},
+    engine::{
+        alarm::{Alarm, Missing, Rule},
+        count::{Plan, TimeSource},
+        format::LogFormat,
+        reference::Reference,
+    },
+    reference::Watched,
+};
+
+/// The name of the embedded file in the state directory.
+pub(crate) const FILE: &str = "logtally.db";
+
+/// How lines are read and grouped.
+pub(crate) fn plan(analyze: &config::Analyze) -> Result<Arc<Plan>, Error> {
+    let format = format(&analyze.format, &analyze.client)?;
+    let time = match analyze.time {
+        config::TimeSource::Event => TimeSource::Event,
+        config::TimeSource::Arrival => TimeSource::Arrival,
+    };
+    if time == TimeSource::Event && !format.has_time() {
+        let why = "the log format holds no time: add %t, or set time = \"arrival\"";
+        return Err(Error::new(Exit::Config, why));
+    }
+    Ok(Arc::new(Plan { format, window: analyze.window, time }))
+}
+
+/// A log format and the directive that names the client.
+pub(crate) fn format(format: &str, client: &str) -> Result<LogFormat, Error> {
+    let what = || format!("log format \"{format}\"");
+    let compiled: LogFormat = format.parse().map_err(|error| Error::doing(what(), Exit::Config, error))?;
+    if client == "%h" {
+        return Ok(compiled);
+    }
+    compiled.with_client(client).map_err(|error| Error::doing(what(), Exit::Config, error))
+}
+
+/// The reference data at `location`, read once; without one every host is unknown.
+pub(crate) async fn reference(location: Option<&str>) -> Result<Arc<Reference>, Error> {
+    match location {
+        None => Ok(Arc::default()),
+        Some(location) => Ok(watched(location).await?.current()),
+    }
+}
+
+/// The reference data at `location`, to be kept in force.
+pub(crate) async fn watched(location: &str) -> Result<Watched<CsvFile>, Error> {
+    Watched::open(CsvFile::new(location)).await.map_err(Error::from)
+}
+
+/// The configured alarms.
+pub(crate) fn alarms(config: &Config) -> Result<Vec<Alarm>, Error> {
+    let alarm = |alarm: &config::Alarm| {
+        let missing = match alarm.missing {
+            config::Missing::NotBreaching => Missing::NotBreaching,
+            config::Missing::Breaching => Missing::Breaching,
+            config::Missing::Ignore => Missing::Ignore,
+            config::Missing::Missing => Missing::Missing,
+        };
+        Ok(Alarm::new(alarm.name.clone(), rule(&alarm.rule)?, missing, config.analyze.window))
+    };
+    config.alarms.iter().map(alarm).collect()
+}
+
+/// An alarm rule.
+pub(crate) fn rule(text: &str) -> Result<Rule, Error> {
+    text.parse().map_err(|error| Error::doing(format!("alarm rule \"{text}\""), Exit::Config, error))
+}
+
+/// Opens the embedded file in the state directory; `create` it where it is missing.
+pub(crate) async fn embedded(config: &Config, create: bool, clock: &Clock) -> Result<Embedded, Error> {
+    let settings = embedded::Settings {
+        create,
+        input_shards: config.stream.shards.into(),
+        output_shards: config.stream.output_shards.into(),
+        retention_ms: millis(config.stream.retention),
+        max_bytes: config.stream.max_bytes,
+        machine: machine(),
+        ..embedded::Settings::new(config.state_dir()?.join(FILE), clock.clone())
+    };
+    Ok(Embedded::open(settings).await?)
+}
+
+/// A duration of the configuration in whole milliseconds; all of them fit.
+pub(crate) fn millis(duration: std::time::Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// What tells this machine from a clone of it, as systemd defines it (machine-id(5)); empty if nothing does.
+fn machine() -> String {
+    std::fs::read_to_string("/etc/machine-id").map(|id| id.trim().to_owned()).unwrap_or_default()
+}
