@@ -16,7 +16,7 @@ const AGENTS: usize = 200;
 /// Targets without their numbers.
 const TARGETS: usize = 400;
 
-/// Pages that lead to requests; of four requests one has none.
+/// Pages that lead to requests; of five requests two have none.
 const REFERERS: usize = 96;
 
 /// Seconds whose stamps are kept: more than the disorder spans.
@@ -117,7 +117,7 @@ impl Lines {
         let (method, status, referer) = (
             *random.pick(&METHODS),
             *random.pick(&STATUSES),
-            random.below(REFERERS * 4 / 3),
+            random.below(REFERERS * 5 / 3),
         );
         out.extend_from_slice(stranger.unwrap_or(&self.hosts[rank]).as_bytes());
         out.extend_from_slice(if user < 30 { b" - alice " } else { b" - - " });
