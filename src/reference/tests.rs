@@ -210,3 +210,17 @@ fn of_edits_at_once_none_is_lost() {
     assert_eq!(listed.len(), 8 * 6);
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 }
+
+/// Compiles only if a spawned task can refresh and edit.
+#[test]
+fn reloads_and_edits_can_move_between_threads() {
+    fn can_move(_: impl Send) {}
+    async fn reload(mut watched: Watched<CsvFile>) -> Result<Option<Difference>> {
+        watched.refresh().await
+    }
+    let mut store = CsvFile::new("hosts.csv");
+    can_move(Watched::open(store.clone()));
+    can_move(|watched| can_move(reload(watched)));
+    can_move(add(&mut store, &entry("web1", "A")));
+    can_move(remove(&mut store, "web1"));
+}
