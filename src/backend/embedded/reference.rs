@@ -49,14 +49,16 @@ impl ReferenceStore for CsvFile {
         for _ in 0..LOOKS {
             let mut looked = None;
             if let Some(known) = known {
-                let stamp = self.blocking(|path| Ok(stamp(&open(path)?.1))).await?;
-                if self.settled.as_ref().is_some_and(|settled| (settled.0, &settled.1) == (stamp, known)) {
+                let look = |path: &Path| open(path).map_err(|error| unreadable(path, error));
+                let stamp = stamp(&self.blocking(look).await?.1);
+                if matches!(&self.settled, Some((at, version)) if (*at, version) == (stamp, known)) {
                     return Ok(None);
                 }
                 looked = Some(stamp);
                 tokio::time::sleep(SETTLE).await;
             }
-            let (before, after, version, content) = self.blocking(read).await?;
+            let (before, after, version, content) =
+                self.blocking(|path| read(path).map_err(|error| unreadable(path, error))).await?;
             if before != after || looked.is_some_and(|looked| looked != before) {
                 continue;
             }
@@ -95,21 +97,20 @@ impl CsvFile {
 }
 
 /// Opens the file for reading; refuses what is no regular file, which might never end.
-fn open(path: &Path) -> Result<(File, Metadata)> {
-    let metadata = fs::metadata(path).map_err(|error| failed(path, "cannot be read", error))?;
-    if !metadata.is_file() {
-        return Err(failed(path, "cannot be read", io::Error::other("it is no regular file")));
+fn open(path: &Path) -> io::Result<(File, Metadata)> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
     }
-    let file = File::open(path).map_err(|error| failed(path, "cannot be read", error))?;
-    let metadata = file.metadata().map_err(|error| failed(path, "cannot be read", error))?;
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
     Ok((file, metadata))
 }
 
 /// The whole file with its stamps before and after reading, and its version.
-fn read(path: &Path) -> Result<(Stamp, Stamp, Version, Bytes)> {
+fn read(path: &Path) -> io::Result<(Stamp, Stamp, Version, Bytes)> {
     let (file, before) = open(path)?;
-    let content = content(&file).map_err(|error| failed(path, "cannot be read", error))?;
-    let after = file.metadata().map_err(|error| failed(path, "cannot be read", error))?;
+    let content = content(&file)?;
+    let after = file.metadata()?;
     let version = version(&content);
     Ok((stamp(&before), stamp(&after), version, content.into()))
 }
@@ -133,30 +134,35 @@ fn version(content: &[u8]) -> Version {
     Version(format!("{:032x}", u128::from_be_bytes(digest)))
 }
 
-/// Replaces the content that has the version `expected`, and keeps owner, group and permissions.
+/// Locks the file and replaces the content that has the version `expected`.
 fn replace_existing(path: &Path, expected: &Version, new: &[u8]) -> Result<()> {
-    let changed = || busy(path, "was changed by somebody else: read it again");
     let cannot = |error| failed(path, "cannot be replaced", error);
     let path = match path.canonicalize() {
         Ok(path) => path, // the file a symbolic link leads to, not the link
-        Err(error) if error.kind() == ErrorKind::NotFound => return Err(changed()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(changed(path)),
         Err(error) => return Err(cannot(error)),
     };
-    let locked = OpenOptions::new().read(true).write(true).open(&path).map_err(cannot)?;
-    match locked.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(busy(&path, "is being edited by somebody else")),
-        Err(TryLockError::Error(error)) => return Err(cannot(error)),
+    let file = OpenOptions::new().read(true).write(true).open(&path).map_err(cannot)?;
+    match file.try_lock() {
+        Ok(()) => replace_locked(&path, &file, expected, new),
+        Err(TryLockError::WouldBlock) => Err(busy(&path, "is being edited by somebody else")),
+        Err(TryLockError::Error(error)) => Err(cannot(error)),
     }
+}
+
+/// Replaces the locked file, and keeps owner, group and permissions. The lock counts only if the path still leads to
+/// what is locked: who held it before may have renamed another file there.
+fn replace_locked(path: &Path, locked: &File, expected: &Version, new: &[u8]) -> Result<()> {
+    let cannot = |error| failed(path, "cannot be replaced", error);
     let metadata = locked.metadata().map_err(cannot)?;
-    let still_there =
-        fs::metadata(&path).is_ok_and(|now| (now.dev(), now.ino()) == (metadata.dev(), metadata.ino()));
-    if !still_there || version(&content(&locked).map_err(cannot)?) != *expected {
-        return Err(changed());
+    let identity = |metadata: &Metadata| (metadata.dev(), metadata.ino());
+    let still_there = fs::metadata(path).is_ok_and(|now| identity(&now) == identity(&metadata));
+    if !still_there || version(&content(locked).map_err(cannot)?) != *expected {
+        return Err(changed(path));
     }
-    let beside = Beside::write(&path, new, Some(&metadata)).map_err(cannot)?;
-    fs::rename(&beside.path, &path).map_err(cannot)?;
-    sync_directory(&path).map_err(cannot)
+    let beside = Beside::write(path, new, Some(&metadata)).map_err(cannot)?;
+    fs::rename(&beside.path, path).map_err(cannot)?;
+    sync_directory(path).map_err(cannot)
 }
 
 /// Creates the file, unless there is one; the name appears only with the content.
@@ -165,7 +171,10 @@ fn create(path: &Path, new: &[u8]) -> Result<()> {
     if fs::symlink_metadata(path).is_ok() {
         return Err(exists());
     }
-    let cannot = |error| failed(path, "cannot be created", error);
+    let cannot = |error: io::Error| match error.kind() {
+        ErrorKind::NotFound => failed(path, "cannot be created: its directory does not exist", error),
+        _ => failed(path, "cannot be created", error),
+    };
     let beside = Beside::write(path, new, None).map_err(cannot)?;
     match fs::hard_link(&beside.path, path) {
         Ok(()) => sync_directory(path).map_err(cannot),
@@ -214,17 +223,28 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
+fn changed(path: &Path) -> BackendError {
+    busy(path, "was changed by somebody else: read it again")
+}
+
 fn busy(path: &Path, what: &str) -> BackendError {
     BackendError::Busy { why: format!("{} {what}", path.display()) }
 }
 
+fn unreadable(path: &Path, error: io::Error) -> BackendError {
+    match error.kind() {
+        ErrorKind::NotFound => failed(path, "does not exist; `logtally reference add` makes it", error),
+        _ => failed(path, "cannot be read", error),
+    }
+}
+
 fn failed(path: &Path, what: &str, error: io::Error) -> BackendError {
-    let remedy = match error.kind() {
-        ErrorKind::NotFound => "no such file; `logtally reference add` makes one".to_owned(),
-        ErrorKind::PermissionDenied => "permission denied; run as its owner".to_owned(),
-        _ => error.to_string(),
+    let why = match error.kind() {
+        ErrorKind::NotFound => String::new(),
+        ErrorKind::PermissionDenied => ": permission denied; run as its owner".to_owned(),
+        _ => format!(": {error}"),
     };
-    BackendError::Failed { what: format!("{} {what}: {remedy}", path.display()), source: Some(error.into()) }
+    BackendError::Failed { what: format!("{} {what}{why}", path.display()), source: Some(error.into()) }
 }
 
 #[cfg(test)]
@@ -237,23 +257,30 @@ mod tests {
         store.fetch(None).await.unwrap().unwrap()
     }
 
+    fn file(content: &str) -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hosts.csv");
+        fs::write(&path, content).unwrap();
+        (directory, path)
+    }
+
     fn is_busy<T>(result: &Result<T>) -> bool {
         matches!(result, Err(BackendError::Busy { .. }))
     }
 
     #[tokio::test]
     async fn only_the_expected_version_is_replaced() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("hosts.csv");
+        let (directory, path) = file("");
+        fs::remove_file(&path).unwrap();
         let mut store = CsvFile::new(&path);
         let nothing = version(b"");
-        assert!(is_busy(&store.replace(Some(&nothing), Bytes::new()).await), "there is none");
+        assert!(is_busy(&store.replace(Some(&nothing), Bytes::new()).await)); // there is none
         store.replace(None, Bytes::from("one")).await.unwrap();
-        assert!(is_busy(&store.replace(None, Bytes::from("two")).await), "there is one");
+        assert!(is_busy(&store.replace(None, Bytes::from("two")).await)); // there is one
         let (one, content) = fetched(&mut store).await;
         assert_eq!(content, "one");
         store.replace(Some(&one), Bytes::from("two")).await.unwrap();
-        assert!(is_busy(&store.replace(Some(&one), Bytes::from("six")).await), "there is another");
+        assert!(is_busy(&store.replace(Some(&one), Bytes::from("six")).await)); // there is another
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(store.fetch(Some(&one)).await.unwrap().unwrap().1, "two");
         let (two, _) = fetched(&mut store).await;
@@ -267,24 +294,50 @@ mod tests {
 
     #[tokio::test]
     async fn who_holds_the_lock_edits_alone() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("hosts.csv");
-        fs::write(&path, "one").unwrap();
+        let (_directory, path) = file("one");
         let mut store = CsvFile::new(&path);
         let (one, _) = fetched(&mut store).await;
         let holder = File::open(&path).unwrap();
         holder.lock().unwrap();
         let result = store.replace(Some(&one), Bytes::from("two")).await;
-        assert!(result.unwrap_err().to_string().ends_with("hosts.csv is being edited by somebody else"));
+        let message = result.unwrap_err().to_string();
+        assert!(message.ends_with("hosts.csv is being edited by somebody else"));
         drop(holder);
         store.replace(Some(&one), Bytes::from("two")).await.unwrap();
     }
 
     #[tokio::test]
+    async fn a_file_that_is_still_being_written_is_not_taken() {
+        let (_directory, path) = file("Host\n");
+        let mut store = CsvFile::new(&path);
+        let (known, _) = fetched(&mut store).await;
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        let write = async {
+            for _ in 0..40 {
+                file.write_all(b"web1,A\n").unwrap();
+                tokio::time::sleep(SETTLE / 20).await;
+            }
+        };
+        let (fetched, ()) = tokio::join!(store.fetch(Some(&known)), write);
+        assert_eq!(fetched.unwrap().unwrap().1.len(), 5 + 40 * 7);
+    }
+
+    #[test]
+    fn a_lock_of_a_file_that_was_renamed_over_does_not_count() {
+        let (directory, path) = file("one");
+        let other = directory.path().join("other.csv");
+        let late = File::open(&path).unwrap();
+        fs::write(&other, "two").unwrap();
+        fs::rename(&other, &path).unwrap();
+        late.lock().unwrap();
+        assert!(is_busy(&replace_locked(&path, &late, &version(b"one"), b"six")));
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+    }
+
+    #[tokio::test]
     async fn owner_permissions_and_link_stay_as_they_are() {
-        let directory = tempfile::tempdir().unwrap();
-        let (path, link) = (directory.path().join("hosts.csv"), directory.path().join("link.csv"));
-        fs::write(&path, "one").unwrap();
+        let (directory, path) = file("one");
+        let link = directory.path().join("link.csv");
         symlink("hosts.csv", &link).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         let _ = chown(&path, Some(4_321), Some(1_234)); // for root only
@@ -302,11 +355,12 @@ mod tests {
     #[tokio::test]
     async fn what_never_ends_or_is_too_large_is_not_read() {
         let error = CsvFile::new("/dev/zero").fetch(None).await.unwrap_err();
-        assert_eq!(error.to_string(), "/dev/zero cannot be read: it is no regular file");
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("hosts.csv");
-        File::create(&path).unwrap().set_len(MAX_BYTES as u64 + 1).unwrap();
-        let error = CsvFile::new(&path).fetch(None).await.unwrap_err();
-        assert!(error.to_string().ends_with("hosts.csv cannot be read: it has over 268435456 bytes"));
+        let message = "/dev/zero cannot be read: it is no regular file";
+        assert_eq!(error.to_string(), message);
+        let (_directory, path) = file("");
+        let size = OpenOptions::new().write(true).open(&path).unwrap();
+        size.set_len(MAX_BYTES as u64 + 1).unwrap();
+        let message = CsvFile::new(&path).fetch(None).await.unwrap_err().to_string();
+        assert!(message.ends_with("hosts.csv cannot be read: it has over 268435456 bytes"));
     }
 }
