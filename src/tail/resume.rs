@@ -1,6 +1,10 @@
 //! What survives a restart: one encoded state a source, and the ledger of generations. Stores nothing itself.
 
-use std::{ffi::OsString, os::unix::ffi::OsStringExt, path::PathBuf};
+use std::{
+    ffi::{OsStr, OsString},
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -27,6 +31,8 @@ pub(crate) struct Stored {
     /// Where its bytes are, or were last; absent if something else is there now.
     pub(crate) id: Option<FileId>,
     path: Vec<u8>,
+    /// The names it had: when one goes to another file, its writer moves on.
+    names: Vec<Vec<u8>>,
     pub(crate) packing: Packing,
     /// Everything below was handed out.
     pub(crate) position: u64,
@@ -47,6 +53,7 @@ impl Stored {
     pub(crate) fn new(id: FileId, path: PathBuf, packing: Packing) -> Self {
         Self {
             id: Some(id),
+            names: vec![path.as_os_str().as_bytes().to_vec()],
             path: path.into_os_string().into_vec(),
             packing,
             position: 0,
@@ -63,8 +70,22 @@ impl Stored {
         PathBuf::from(OsString::from_vec(self.path.clone()))
     }
 
-    pub(crate) fn set_path(&mut self, path: PathBuf) {
-        self.path = path.into_os_string().into_vec();
+    pub(crate) fn set_path(&mut self, path: &Path) {
+        self.path = path.as_os_str().as_bytes().to_vec();
+    }
+
+    pub(crate) fn names(&self) -> Vec<PathBuf> {
+        self.names
+            .iter()
+            .map(|name| PathBuf::from(OsStr::from_bytes(name)))
+            .collect()
+    }
+
+    pub(crate) fn set_names(&mut self, names: &[PathBuf]) {
+        self.names = names
+            .iter()
+            .map(|name| name.as_os_str().as_bytes().to_vec())
+            .collect();
     }
 }
 

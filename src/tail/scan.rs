@@ -316,7 +316,9 @@ impl Tailer {
             stored.finished_at = Some(group.stamp);
             self.notices.add(Notice::PassedOver { path: candidate.path.to_owned() });
         }
-        Ok(Source::new(self.ledger.assign(), stored, now))
+        let mut source = Source::new(self.ledger.assign(), stored, now);
+        source.remember_names(&group.names);
+        Ok(source)
     }
 
     fn take_in(&mut self, mut source: Source, file: File, length: u64) {
@@ -342,6 +344,7 @@ impl Tailer {
         };
         let (packing, file) = found;
         source.adopt(group.id, path.clone(), packing);
+        source.remember_names(&group.names);
         source.grown_at = now;
         (source.gone, source.unreadable) = (false, false);
         source.file = Some(file);

@@ -126,7 +126,7 @@ impl Source {
             generation,
             changed: false,
             place: Place::Unknown,
-            names: vec![path.clone()],
+            names: stored.names(),
             path,
             file: None,
             unpacking: None,
@@ -177,21 +177,23 @@ impl Source {
             && !names.contains(&self.path)
         {
             self.path.clone_from(first);
-            self.stored.set_path(first.clone());
+            self.stored.set_path(first);
             self.changed = true;
         }
-        for name in names {
-            self.remember_name(name);
-        }
+        self.remember_names(names);
         self.look(stamp, now)
     }
 
-    fn remember_name(&mut self, name: &Path) {
-        if !self.names.iter().any(|known| known == name) {
-            if self.names.len() >= MAX_NAMES {
-                self.names.remove(0);
+    pub(crate) fn remember_names(&mut self, names: &[PathBuf]) {
+        for name in names {
+            if !self.names.contains(name) {
+                if self.names.len() >= MAX_NAMES {
+                    self.names.remove(0);
+                }
+                self.names.push(name.clone());
+                self.stored.set_names(&self.names);
+                self.changed = true;
             }
-            self.names.push(name.to_owned());
         }
     }
 
@@ -434,13 +436,12 @@ impl Source {
     /// Goes on in another file, which has the same content.
     pub(crate) fn adopt(&mut self, id: FileId, path: PathBuf, packing: Packing) {
         self.stored.id = Some(id);
-        self.stored.set_path(path.clone());
+        self.stored.set_path(&path);
         self.stored.packing = packing;
         self.stored.finished_at = None;
         self.stored.complete = false;
         self.stored.displaced = true;
         self.stored.absent_since = None;
-        self.remember_name(&path);
         self.path = path;
         self.place = Place::Listed;
         self.stamp = None;
