@@ -75,17 +75,11 @@ impl Stored {
     }
 
     pub(crate) fn names(&self) -> Vec<PathBuf> {
-        self.names
-            .iter()
-            .map(|name| PathBuf::from(OsStr::from_bytes(name)))
-            .collect()
+        self.names.iter().map(|name| PathBuf::from(OsStr::from_bytes(name))).collect()
     }
 
     pub(crate) fn set_names(&mut self, names: &[PathBuf]) {
-        self.names = names
-            .iter()
-            .map(|name| name.as_os_str().as_bytes().to_vec())
-            .collect();
+        self.names = names.iter().map(|name| name.as_os_str().as_bytes().to_vec()).collect();
     }
 }
 

@@ -66,26 +66,15 @@ fn unknown_compressed_files_are_read_once_and_whole() {
     let mut rig = rig();
     rig.append("access.log", &text(0..3));
     fs::write(rig.path("access.log.1.gz"), gzip(text(10..500).as_bytes())).unwrap();
-    let members = [
-        gzip(text(1000..1003).as_bytes()),
-        gzip(text(1003..1005).as_bytes()),
-    ]
-    .concat();
+    let members = [gzip(text(1000..1003).as_bytes()), gzip(text(1003..1005).as_bytes())].concat();
     fs::write(rig.path("access.log.2.gz"), members).unwrap();
     let text_without_newline = text(2000..2002);
-    fs::write(
-        rig.path("access.log.3.zst"),
-        zstd(text_without_newline.trim_end().as_bytes()),
-    )
-    .unwrap();
+    fs::write(rig.path("access.log.3.zst"), zstd(text_without_newline.trim_end().as_bytes())).unwrap();
     rig.polls(3);
     rig.stop();
     for number in [3, 2, 1] {
         let kind = if number == 3 { "zst" } else { "gz" };
-        rig.rename(
-            &format!("access.log.{number}.{kind}"),
-            &format!("access.log.{}.{kind}", number + 1),
-        );
+        rig.rename(&format!("access.log.{number}.{kind}"), &format!("access.log.{}.{kind}", number + 1));
     }
     rig.polls(3);
     rig.expect((0..3).chain(10..500).chain(1000..1005).chain(2000..2002));
@@ -130,24 +119,14 @@ fn a_broken_compressed_file_gives_what_it_has_and_the_rest_when_it_is_mended() {
     fs::write(rig.path("access.log.1.gz"), &whole[..whole.len() / 2]).unwrap();
     rig.polls(4);
     let broken = |notice: &Notice| matches!(notice, Notice::Broken { .. });
-    assert_eq!(
-        rig.notices.iter().filter(|notice| broken(notice)).count(),
-        1,
-        "{:?}",
-        rig.notices
-    );
+    assert_eq!(rig.notices.iter().filter(|notice| broken(notice)).count(), 1, "{:?}", rig.notices);
     assert!(rig.lines().len() > 10_000);
     fs::write(rig.path("access.log.1.gz"), &whole).unwrap();
     rig.polls(4);
     rig.expect(0..50_000);
     fs::write(rig.path("access.log.2.gz"), b"\x1f\x8b\x08 but no more than that").unwrap();
     rig.polls(4);
-    assert_eq!(
-        rig.notices.iter().filter(|notice| broken(notice)).count(),
-        2,
-        "{:?}",
-        rig.notices
-    );
+    assert_eq!(rig.notices.iter().filter(|notice| broken(notice)).count(), 2, "{:?}", rig.notices);
 }
 
 #[test]

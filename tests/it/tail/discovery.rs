@@ -36,15 +36,7 @@ fn found(patterns: &[&str], exclude: &[&str]) -> Vec<String> {
         .tailer()
         .status()
         .iter()
-        .map(|source| {
-            source
-                .path
-                .strip_prefix(&root)
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .to_owned()
-        })
+        .map(|source| source.path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned())
         .collect();
     names.sort();
     names
@@ -53,28 +45,14 @@ fn found(patterns: &[&str], exclude: &[&str]) -> Vec<String> {
 #[test]
 fn patterns_reach_into_directories() {
     assert_eq!(found(&["*.log"], &[]), ["access.log", "error.log"]);
-    assert_eq!(
-        found(&["*/access*.log*"], &["*.1"]),
-        ["one/access.log", "two/access.log"]
-    );
+    assert_eq!(found(&["*/access*.log*"], &["*.1"]), ["one/access.log", "two/access.log"]);
     assert_eq!(
         found(&["**/access.log", "*/access.log"], &[]),
-        [
-            "access.log",
-            "one/access.log",
-            "two/access.log",
-            "two/deep/er/access.log"
-        ]
+        ["access.log", "one/access.log", "two/access.log", "two/deep/er/access.log"]
     );
-    assert_eq!(
-        found(&["two/**"], &[]),
-        ["two/access.log", "two/deep/er/[x].log", "two/deep/er/access.log"]
-    );
+    assert_eq!(found(&["two/**"], &[]), ["two/access.log", "two/deep/er/[x].log", "two/deep/er/access.log"]);
     assert_eq!(found(&["two/*/*/\\[x].log"], &[]), ["two/deep/er/[x].log"]);
-    assert_eq!(
-        found(&["{one,two}/access.log"], &[]),
-        ["one/access.log", "two/access.log"]
-    );
+    assert_eq!(found(&["{one,two}/access.log"], &[]), ["one/access.log", "two/access.log"]);
     assert_eq!(found(&[".*"], &[]), [".access.log.swp"]);
     assert_eq!(found(&["**/**/*.1"], &[]), ["one/access.log.1"]);
 }
@@ -86,13 +64,7 @@ fn what_is_no_file_is_refused_once() {
     symlink("/dev/null", rig.path("log.device")).unwrap();
     symlink("nowhere", rig.path("log.dangling")).unwrap();
     let _socket = UnixListener::bind(rig.path("log.socket")).unwrap();
-    assert!(
-        Command::new("mkfifo")
-            .arg(rig.path("log.pipe"))
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("mkfifo").arg(rig.path("log.pipe")).status().unwrap().success());
     rig.settings.follow_links = true;
     rig.polls(3);
     let mut kinds: Vec<&str> = rig
@@ -125,10 +97,7 @@ fn links_that_lead_out_are_followed_only_if_told_so() {
         symlink("inside/real", rig.path("logs/current")).unwrap();
         rig.polls(2);
         rig.expect(if follow { vec![0, 1, 2, 5] } else { vec![5] });
-        assert_eq!(
-            rig.has_notice(|notice| matches!(notice, Notice::LeadsOut { .. })),
-            !follow
-        );
+        assert_eq!(rig.has_notice(|notice| matches!(notice, Notice::LeadsOut { .. })), !follow);
     }
 }
 

@@ -71,11 +71,7 @@ impl Rig {
     }
 
     pub(super) fn append(&self, name: &str, text: &str) {
-        let mut file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(self.path(name))
-            .unwrap();
+        let mut file = OpenOptions::new().append(true).create(true).open(self.path(name)).unwrap();
         file.write_all(text.as_bytes()).unwrap();
     }
 
@@ -88,12 +84,7 @@ impl Rig {
     }
 
     pub(super) fn truncate(&self, name: &str, length: u64) {
-        OpenOptions::new()
-            .write(true)
-            .open(self.path(name))
-            .unwrap()
-            .set_len(length)
-            .unwrap();
+        OpenOptions::new().write(true).open(self.path(name)).unwrap().set_len(length).unwrap();
     }
 
     pub(super) fn delete(&self, name: &str) {
@@ -109,11 +100,8 @@ impl Rig {
 
     pub(super) fn tailer(&mut self) -> &mut Tailer {
         if self.tailer.is_none() {
-            let known: Vec<State> = self
-                .stored
-                .iter()
-                .map(|(&generation, state)| (generation, state.clone()))
-                .collect();
+            let known: Vec<State> =
+                self.stored.iter().map(|(&generation, state)| (generation, state.clone())).collect();
             self.tailer = Some(Tailer::open(self.settings.clone(), &known, self.now).unwrap());
         }
         self.tailer.as_mut().unwrap()
@@ -139,40 +127,20 @@ impl Rig {
         let polled = self.tailer().poll(now, budget);
         for (generation, state) in &polled.born {
             // What a stage does that has no transaction: a generation is known before its first bytes are sent.
-            self.stored
-                .entry(*generation)
-                .or_insert_with(Vec::new)
-                .clone_from(state);
+            self.stored.entry(*generation).or_insert_with(Vec::new).clone_from(state);
         }
         self.pieces += polled.pieces.len();
         for piece in &polled.pieces {
-            let life = self.lives.entry(piece.generation).or_insert_with(|| Life {
-                start: piece.start,
-                data: Vec::new(),
-            });
-            let at = usize::try_from(
-                piece
-                    .start
-                    .checked_sub(life.start)
-                    .expect("starts before its start"),
-            )
-            .unwrap();
-            assert!(
-                at <= life.data.len(),
-                "a gap before {} of {}",
-                piece.start,
-                piece.generation
-            );
-            assert_eq!(
-                piece.end - piece.start,
-                piece.data.len() as u64,
-                "lines here are not cut"
-            );
+            let life = self
+                .lives
+                .entry(piece.generation)
+                .or_insert_with(|| Life { start: piece.start, data: Vec::new() });
+            let at = usize::try_from(piece.start.checked_sub(life.start).expect("starts before its start"))
+                .unwrap();
+            assert!(at <= life.data.len(), "a gap before {} of {}", piece.start, piece.generation);
+            assert_eq!(piece.end - piece.start, piece.data.len() as u64, "lines here are not cut");
             let again = piece.data.len().min(life.data.len() - at);
-            assert!(
-                life.data[at..at + again] == piece.data[..again],
-                "other bytes at the same place"
-            );
+            assert!(life.data[at..at + again] == piece.data[..again], "other bytes at the same place");
             life.data.extend_from_slice(&piece.data[again..]);
         }
         self.notices.extend(polled.notices.iter().cloned());
@@ -204,10 +172,7 @@ impl Rig {
             .lives
             .values()
             .flat_map(|life| {
-                String::from_utf8_lossy(&life.data)
-                    .lines()
-                    .map(str::to_owned)
-                    .collect::<Vec<_>>()
+                String::from_utf8_lossy(&life.data).lines().map(str::to_owned).collect::<Vec<_>>()
             })
             .collect();
         lines.sort();
@@ -226,12 +191,7 @@ impl Rig {
         }
         counts.retain(|_, count| *count != 0);
         let wrong: Vec<_> = counts.iter().take(5).collect();
-        assert!(
-            wrong.is_empty(),
-            "{} wrong: {wrong:#?} {:#?}",
-            counts.len(),
-            self.notices
-        );
+        assert!(wrong.is_empty(), "{} wrong: {wrong:#?} {:#?}", counts.len(), self.notices);
     }
 
     pub(super) fn has_notice(&self, wanted: impl Fn(&Notice) -> bool) -> bool {
@@ -241,11 +201,7 @@ impl Rig {
 
 /// A line of its own.
 pub(super) fn line(number: usize) -> String {
-    format!(
-        "{number:06} 10.0.0.1 - - \"GET /{:010} HTTP/1.1\" 200 {:010}\n",
-        number * 7919,
-        number * 31
-    )
+    format!("{number:06} 10.0.0.1 - - \"GET /{:010} HTTP/1.1\" 200 {:010}\n", number * 7919, number * 31)
 }
 
 pub(super) fn text(numbers: std::ops::Range<usize>) -> String {

@@ -49,10 +49,7 @@ fn cascades_and_dates_in_names_follow_the_file() {
         rig.poll();
         rig.append("access.log", &text(round * 10 + 3..round * 10 + 5));
         for number in (1..=round).rev() {
-            rig.rename(
-                &format!("access.log.{number}"),
-                &format!("access.log.{}", number + 1),
-            );
+            rig.rename(&format!("access.log.{number}"), &format!("access.log.{}", number + 1));
         }
         rig.rename("access.log", "access.log.1");
     }
@@ -115,10 +112,7 @@ fn copytruncate_with_new_content_of_any_size() {
             rig.copy("access.log", "access.log.1");
             rig.truncate("access.log", 0);
             rig.append("access.log", &text(10..10 + new));
-            assert_eq!(
-                size(&rig.path("access.log")) == size(&rig.path("access.log.1")),
-                new == 3
-            );
+            assert_eq!(size(&rig.path("access.log")) == size(&rig.path("access.log.1")), new == 3);
             rig.polls(3);
             rig.expect((0..3).chain(10..10 + new));
             assert_eq!(rig.lives.len(), 2);
@@ -129,12 +123,9 @@ fn copytruncate_with_new_content_of_any_size() {
 
 #[test]
 fn copytruncate_before_the_last_bytes_were_read_takes_them_from_the_copy() {
-    for (patterns, stopped) in [
-        ("access.log*", false),
-        ("access.log*", true),
-        ("access.log", false),
-        ("access.log", true),
-    ] {
+    for (patterns, stopped) in
+        [("access.log*", false), ("access.log*", true), ("access.log", false), ("access.log", true)]
+    {
         let mut rig = Rig::new(&[patterns]);
         rig.append("access.log", &text(0..3));
         rig.poll();
@@ -187,11 +178,7 @@ fn a_copy_without_truncation_is_not_read_until_it_goes_its_own_way() {
     rig.expect(0..6);
     rig.append("access.log.bak", &text(50..51));
     rig.polls(2);
-    assert_eq!(
-        rig.lines().len(),
-        6 + 6,
-        "a copy that grows by other lines is a log of its own"
-    );
+    assert_eq!(rig.lines().len(), 6 + 6, "a copy that grows by other lines is a log of its own");
 }
 
 #[test]
@@ -245,10 +232,7 @@ fn a_deleted_file_is_read_to_its_end_and_its_last_line_as_it_is() {
     let mut rig = rig();
     rig.append("access.log", &text(0..2));
     rig.poll();
-    let mut writer = fs::OpenOptions::new()
-        .append(true)
-        .open(rig.path("access.log"))
-        .unwrap();
+    let mut writer = fs::OpenOptions::new().append(true).open(rig.path("access.log")).unwrap();
     let mut write = |text: &str| std::io::Write::write_all(&mut writer, text.as_bytes()).unwrap();
     rig.delete("access.log");
     write(&text(2..4));
@@ -264,18 +248,10 @@ fn a_deleted_file_is_read_to_its_end_and_its_last_line_as_it_is() {
     rig.pass(REMEMBER_MS);
     rig.poll();
     assert!(rig.has_notice(|notice| matches!(notice, Notice::Forgotten { generation: 1, .. })));
-    assert_eq!(
-        rig.stored.keys().copied().collect::<Vec<_>>(),
-        [0],
-        "only the ledger is left"
-    );
+    assert_eq!(rig.stored.keys().copied().collect::<Vec<_>>(), [0], "only the ledger is left");
     rig.append("access.log", &text(9..10));
     rig.poll();
-    assert_eq!(
-        rig.lives.keys().copied().collect::<Vec<_>>(),
-        [1, 2],
-        "numbers are not used again"
-    );
+    assert_eq!(rig.lives.keys().copied().collect::<Vec<_>>(), [1, 2], "numbers are not used again");
 }
 
 #[test]
@@ -379,12 +355,7 @@ fn hard_links_to_one_file_are_read_once() {
 #[test]
 fn equal_logs_of_two_services_are_both_read() {
     let mut rig = Rig::new(&["*/access.log", "*-access.log"]);
-    for name in [
-        "one/access.log",
-        "two/access.log",
-        "one-access.log",
-        "two-access.log",
-    ] {
+    for name in ["one/access.log", "two/access.log", "one-access.log", "two-access.log"] {
         if let Some((directory, _)) = name.split_once('/') {
             fs::create_dir(rig.path(directory)).unwrap();
         }
