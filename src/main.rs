@@ -43,7 +43,9 @@ fn start(cli: Cli) -> Result<Exit, Error> {
         Config::default()
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let ended = runtime.block_on(app::run(cli, config));
+    let (file, overrides) = (cli.global.config.clone(), cli.overrides());
+    let reload = move || config::load(file.as_deref(), &environment, &overrides).map(|loaded| loaded.config);
+    let ended = runtime.block_on(app::run(cli, config, &reload));
     // A thread may still wait for standard input, which may never end.
     runtime.shutdown_background();
     ended

@@ -3,7 +3,8 @@
 use std::{error::Error as StdError, io, process::ExitCode};
 
 use crate::{
-    app::output, backend::BackendError, config::ConfigError, reference, render::text::escape_terminal,
+    analyze::AnalyzeError, app::output, backend::BackendError, config::ConfigError, produce::ProduceError,
+    reference, render::text::escape_terminal,
 };
 
 /// The exit codes, as sysexits(3) numbers them.
@@ -85,6 +86,26 @@ struct Doing {
 impl From<ConfigError> for Error {
     fn from(error: ConfigError) -> Self {
         Self::new(Exit::Config, error)
+    }
+}
+
+impl From<ProduceError> for Error {
+    fn from(error: ProduceError) -> Self {
+        match error {
+            ProduceError::Backend(error) => error.into(),
+            ProduceError::Tail(_) => Self::new(Exit::Config, error),
+            ProduceError::Stdin(_) => Self::new(Exit::Io, error),
+        }
+    }
+}
+
+impl From<AnalyzeError> for Error {
+    fn from(error: AnalyzeError) -> Self {
+        match error {
+            AnalyzeError::Backend(error) => error.into(),
+            AnalyzeError::WouldRecount { .. } => Self::new(Exit::Usage, error),
+            AnalyzeError::Cut { .. } => Self::new(Exit::Data, error),
+        }
     }
 }
 

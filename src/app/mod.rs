@@ -3,29 +3,35 @@
 pub mod exit;
 mod manual;
 pub mod output;
+mod pipeline;
 mod progress;
 mod replay;
 mod replay_view;
 mod settings;
 pub mod signals;
+mod stages;
 
 use crate::{
     cli::{Cli, Command},
-    config::Config,
+    config::{Config, ConfigError},
 };
 
 pub use exit::{Error, Exit};
 
-/// Does what the command line says, and says how it ended.
+/// Does what the command line says, and says how it ended. `reload` reads the configuration again.
 ///
 /// # Errors
 /// What went wrong, with its exit code.
-pub async fn run(cli: Cli, config: Config) -> Result<Exit, Error> {
+pub async fn run(
+    cli: Cli,
+    config: Config,
+    reload: &(dyn Fn() -> Result<Config, ConfigError> + Sync),
+) -> Result<Exit, Error> {
     match cli.command {
-        Command::Run(_) => not_built("run"),
-        Command::Produce(_) => not_built("produce"),
-        Command::Analyze(_) => not_built("analyze"),
-        Command::Deliver(_) => not_built("deliver"),
+        Command::Run(args) => pipeline::run(args, config, reload).await,
+        Command::Produce(args) => pipeline::produce(args, config, reload).await,
+        Command::Analyze(args) => pipeline::analyze(args, config, reload).await,
+        Command::Deliver(args) => pipeline::deliver(args, config, reload).await,
         Command::Replay(args) => replay::command(args, config).await,
         Command::Report(_) => not_built("report"),
         Command::Reference(_) => not_built("reference"),

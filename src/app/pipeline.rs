@@ -1,0 +1,161 @@
+//! The commands run, produce, analyze and deliver: which stages run, and when they end.
+
+use std::collections::BTreeMap;
+
+use tokio::task::JoinSet;
+
+use crate::{
+    app::{Error, Exit, signals::Signals, stages},
+    cli::{AnalyzeArgs, DeliverArgs, ProduceArgs, RunArgs},
+    config::{Config, ConfigError, Stage, StartMode},
+    produce::Input,
+    stop::{Phase, Stopper},
+};
+
+/// What a command asks of the pipeline.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Run {
+    pub(crate) stages: Vec<Stage>,
+    /// Instead of the files of the configuration.
+    pub(crate) input: Option<Input>,
+    /// Instead of the start mode of the configuration.
+    pub(crate) from: Option<StartMode>,
+    pub(crate) recount: bool,
+    pub(crate) accept_loss: bool,
+    /// Process what is there now, then end.
+    pub(crate) once: bool,
+}
+
+/// Reads the configuration again.
+pub(crate) type Reload<'a> = &'a (dyn Fn() -> Result<Config, ConfigError> + Sync);
+
+/// `logtally run`
+pub(crate) async fn run(args: RunArgs, config: Config, reload: Reload<'_>) -> Result<Exit, Error> {
+    let RunArgs { from, once } = args;
+    let stages = config.stages.iter().collect();
+    start(Run { stages, from, once, ..Run::default() }, config, reload).await
+}
+
+/// `logtally produce`
+pub(crate) async fn produce(
+    args: ProduceArgs,
+    mut config: Config,
+    reload: Reload<'_>,
+) -> Result<Exit, Error> {
+    let ProduceArgs { files, once } = args;
+    let stdin = files.iter().any(|file| file == "-");
+    if stdin && files.len() > 1 {
+        return Err(Error::new(Exit::Usage, "standard input and files cannot be produced together"));
+    }
+    let input = stdin.then_some(Input::Stdin);
+    if !files.is_empty() {
+        config.produce.files = files;
+    }
+    start(Run { stages: vec![Stage::Produce], input, once, ..Run::default() }, config, reload).await
+}
+
+/// `logtally analyze`
+pub(crate) async fn analyze(args: AnalyzeArgs, config: Config, reload: Reload<'_>) -> Result<Exit, Error> {
+    let AnalyzeArgs { from, recount, accept_loss, once } = args;
+    let run = Run { stages: vec![Stage::Analyze], from, recount, accept_loss, once, ..Run::default() };
+    start(run, config, reload).await
+}
+
+/// `logtally deliver`
+pub(crate) async fn deliver(args: DeliverArgs, config: Config, reload: Reload<'_>) -> Result<Exit, Error> {
+    start(Run { stages: vec![Stage::Deliver], once: args.once, ..Run::default() }, config, reload).await
+}
+
+/// Runs the pipeline, and runs it anew with every good configuration that a SIGHUP finds.
+async fn start(mut run: Run, mut config: Config, reload: Reload<'_>) -> Result<Exit, Error> {
+    let signals = Signals::install()?;
+    while let Some(changed) = pipeline(&run, &config, (&signals, reload)).await? {
+        tracing::info!("going on with the new configuration");
+        config = changed;
+        // A start mode holds for the first start only.
+        run = Run { from: Some(StartMode::LastStoppedPoint), recount: false, ..run };
+    }
+    Ok(Exit::Success)
+}
+
+/// The tasks of a pipeline: stages, and what serves them.
+#[derive(Default)]
+pub(crate) struct Tasks {
+    pub(crate) set: JoinSet<(Option<Stage>, Result<(), Error>)>,
+    pub(crate) stages: BTreeMap<Stage, Stopper>,
+    pub(crate) helpers: Option<Stopper>,
+}
+
+impl Tasks {
+    /// Tells every stage to save and end.
+    fn stop(&self) {
+        self.stages.values().for_each(|stage| stage.set(Phase::Stop));
+    }
+
+    /// Tells the first stage that still runs to end when it has processed what is there; without one, the helpers.
+    fn drain(&self) {
+        match self.stages.values().next() {
+            Some(stage) => stage.set(Phase::Drain),
+            None => self.helpers.iter().for_each(|helpers| helpers.set(Phase::Stop)),
+        }
+    }
+}
+
+/// Runs until a signal, the end of what is to be done, or a failure; gives a new configuration to go on with.
+async fn pipeline(
+    run: &Run,
+    config: &Config,
+    (signals, reload): (&Signals, Reload<'_>),
+) -> Result<Option<Config>, Error> {
+    let mut reloads = signals.reloads();
+    let mut tasks = stages::spawn(run, config, signals.reloads()).await?;
+    let (mut stopping, mut next, mut failure) = (false, None, None);
+    if run.once {
+        tasks.drain();
+    }
+    loop {
+        tokio::select! {
+            ended = tasks.set.join_next() => match ended {
+                None => break,
+                Some(Err(why)) => failure = failure.or(Some(Error::new(Exit::Internal, why))),
+                Some(Ok((stage, result))) => {
+                    stage.and_then(|stage| tasks.stages.remove(&stage));
+                    failure = failure.or(result.err());
+                    if run.once || tasks.stages.is_empty() {
+                        tasks.drain();
+                    }
+                }
+            },
+            () = signals.shutdown(), if !stopping => {
+                stopping = true;
+                tasks.stop();
+            }
+            () = reloads.next(), if !stopping => {
+                next = reloaded(reload, config);
+                stopping = next.is_some();
+                if stopping {
+                    tasks.stop();
+                }
+            }
+        }
+        if failure.is_some() {
+            tasks.stop();
+        }
+    }
+    failure.map_or(Ok(next), Err)
+}
+
+/// The configuration as it is now, if it is good and another one.
+fn reloaded(reload: Reload<'_>, config: &Config) -> Option<Config> {
+    match reload() {
+        Ok(changed) if changed == *config => {
+            tracing::info!("the configuration has not changed");
+            None
+        }
+        Ok(changed) => Some(changed),
+        Err(error) => {
+            tracing::error!("keeping the last good configuration: {error}");
+            None
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Stages and what serves them, spawned: reference data kept in force, alarms, webhooks, a line now and then.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior},
+};
+
+use crate::{
+    analyze::{self, Board},
+    app::{
+        Error, Exit,
+        pipeline::{Run, Tasks},
+        settings,
+        signals::Reloads,
+    },
+    backend::embedded::{Embedded, reference::CsvFile},
+    clock::Clock,
+    config::{Config, Stage, Start, StartMode},
+    deliver,
+    engine::{alarm::State, reference::Reference},
+    produce::{self, Input},
+    reference::Watched,
+    stop::{Phase, Stop, channel},
+    tail,
+    webhook::{Notification, Webhook},
+};
+
+/// How many unknown hosts a row of the stream names.
+const TOP_HOSTS: usize = 100;
+/// How often a line says where the pipeline stands.
+const REPORT_EVERY: Duration = Duration::from_secs(60);
+
+/// What every task is made from.
+struct Parts<'a> {
+    run: &'a Run,
+    config: &'a Config,
+    backend: Embedded,
+    clock: Clock,
+}
+
+/// Spawns what `run` asks for.
+pub(crate) async fn spawn(run: &Run, config: &Config, reloads: Reloads) -> Result<Tasks, Error> {
+    let clock = Clock::system();
+    let backend = settings::embedded(config, true, &clock).await?;
+    let parts = Parts { run, config, backend, clock };
+    let mut tasks = Tasks::default();
+    let (helpers, stop) = channel();
+    tasks.helpers = Some(helpers);
+    for &stage in &run.stages {
+        match stage {
+            Stage::Produce => parts.produce(&mut tasks)?,
+            Stage::Analyze => parts.analyze(&mut tasks, (stop.clone(), reloads.clone())).await?,
+            Stage::Deliver => parts.deliver(&mut tasks, &stop)?,
+        }
+    }
+    Ok(tasks)
+}
+
+impl Parts<'_> {
+    fn produce(&self, tasks: &mut Tasks) -> Result<(), Error> {
+        let config = &self.config.produce;
+        if config.files.is_empty() && self.run.input.is_none() {
+            let why = "nothing to produce: name files, or set files in [produce] of logtally.toml";
+            return Err(Error::new(Exit::Config, why));
+        }
+        let files = || tail::Settings {
+            exclude: config.exclude.clone(),
+            start: match config.start {
+                Start::Beginning => tail::Start::Beginning,
+                Start::End => tail::Start::End,
+            },
+            follow_links: config.follow_links,
+            refresh_ms: settings::millis(config.refresh).unsigned_abs(),
+            ..tail::Settings::new(config.files.clone())
+        };
+        let input = self.run.input.clone().unwrap_or_else(|| Input::Files(files()));
+        let record_age_ms = settings::millis(config.record_age).unsigned_abs();
+        let settings = produce::Settings { input, record_age_ms, clock: self.clock.clone() };
+        let (backend, stop) = (self.backend.clone(), stage(tasks, Stage::Produce));
+        tasks.set.spawn(async move {
+            let ended = produce::run(&backend, settings, stop).await;
+            (Some(Stage::Produce), ended.map_err(Error::from))
+        });
+        Ok(())
+    }
+
+    async fn analyze(&self, tasks: &mut Tasks, (stop, reloads): (Stop, Reloads)) -> Result<(), Error> {
+        let config = &self.config.analyze;
+        let plan = settings::plan(config)?;
+        let reference = match &config.reference {
+            Some(location) => {
+                let watched = settings::watched(location).await?;
+                let (sender, receiver) = watch::channel(watched.current());
+                let every = config.reference_refresh;
+                let keep = keep_in_force(watched, sender, every, (stop.clone(), reloads));
+                tasks.set.spawn(async move {
+                    (None, {
+                        keep.await;
+                        Ok(())
+                    })
+                });
+                receiver
+            }
+            None => {
+                tracing::warn!("no reference data: every host is unknown; set reference in [analyze]");
+                watch::channel(Arc::default()).1
+            }
+        };
+        let board = Arc::new(Board::default());
+        let says = say_where(Arc::clone(&board), stop);
+        tasks.set.spawn(async move {
+            (None, {
+                says.await;
+                Ok(())
+            })
+        });
+        let settings = analyze::Settings {
+            pipeline: self.config.pipeline.as_str().to_owned(),
+            plan,
+            reference,
+            allowed_lateness_ms: settings::millis(config.allowed_lateness),
+            correction_interval_ms: settings::millis(config.correction_interval),
+            checkpoint_interval_ms: settings::millis(config.checkpoint_interval).unsigned_abs(),
+            top_hosts: TOP_HOSTS,
+            from: match self.run.from.unwrap_or(config.from) {
+                StartMode::TrimHorizon => analyze::StartMode::TrimHorizon,
+                StartMode::Now => analyze::StartMode::Now,
+                StartMode::LastStoppedPoint => analyze::StartMode::LastStoppedPoint,
+            },
+            recount: self.run.recount,
+            accept_loss: self.run.accept_loss,
+            first_epoch: self.clock.now().as_millis().unsigned_abs(),
+            board,
+        };
+        let (backend, stop) = (self.backend.clone(), stage(tasks, Stage::Analyze));
+        tasks.set.spawn(async move {
+            let ended = analyze::run(&backend, settings, stop).await;
+            (Some(Stage::Analyze), ended.map_err(Error::from))
+        });
+        Ok(())
+    }
+
+    fn deliver(&self, tasks: &mut Tasks, helpers: &Stop) -> Result<(), Error> {
+        let (backend, stop) = (self.backend.clone(), stage(tasks, Stage::Deliver));
+        tasks.set.spawn(async move {
+            let ended = deliver::run(&backend, stop).await;
+            (Some(Stage::Deliver), ended.map_err(Error::from))
+        });
+        if self.config.alarms.is_empty() {
+            return Ok(());
+        }
+        let mut webhooks = BTreeMap::new();
+        for alarm in &self.config.alarms {
+            let Some(url) = &alarm.webhook else { continue };
+            let url = url.expose().parse().map_err(|error| {
+                Error::doing(format!("webhook of alarm \"{}\"", alarm.name), Exit::Config, error)
+            })?;
+            let (webhook, courier) = Webhook::new(url);
+            let mut stop = helpers.clone();
+            tasks.set.spawn(async move {
+                courier.run(async move { stop.reached(Phase::Stop).await }).await;
+                (None, Ok(()))
+            });
+            webhooks.insert(alarm.name.clone(), webhook);
+        }
+        let alarms = deliver::Alarms {
+            alarms: settings::alarms(self.config)?,
+            window: self.config.analyze.window,
+            clock: self.clock.clone(),
+        };
+        let rules =
+            alarms.alarms.iter().map(|alarm| (alarm.name().to_owned(), alarm.rule().clone())).collect();
+        let (backend, stop) = (self.backend.clone(), helpers.clone());
+        tasks.set.spawn(async move {
+            let notify = move |changed| notify(changed, &rules, &webhooks);
+            (None, deliver::watch(&backend, alarms, notify, stop).await.map_err(Error::from))
+        });
+        Ok(())
+    }
+}
+
+/// The stop of a stage that is about to be spawned.
+fn stage(tasks: &mut Tasks, stage: Stage) -> Stop {
+    let (stopper, stop) = channel();
+    tasks.stages.insert(stage, stopper);
+    stop
+}
+
+type Rules = BTreeMap<String, crate::engine::alarm::Rule>;
+
+/// Logs a change, and calls the alarm's webhook if it is about being in alarm.
+fn notify(changed: deliver::Changed, rules: &Rules, webhooks: &BTreeMap<String, Webhook>) {
+    let deliver::Changed { transition, contact, top_hosts, at } = changed;
+    let alarm = transition.alarm.clone();
+    let (from, to) = (transition.from, transition.to);
+    let text = format!("{alarm}: {} is {to}: {}", transition.application, transition.reason);
+    if to == State::Alarm {
+        tracing::warn!(contact, "alarm {text}");
+    } else {
+        tracing::info!(contact, "alarm {text}");
+    }
+    if ![from, to].contains(&State::Alarm) {
+        return;
+    }
+    if let (Some(webhook), Some(rule)) = (webhooks.get(&alarm), rules.get(&alarm)) {
+        let notification = Notification::of(transition, rule.clone(), at);
+        webhook.notify(&Notification { contact, top_hosts, ..notification });
+    }
+}
+
+/// Looks at the reference data now and then, and on SIGHUP, until the stop.
+async fn keep_in_force(
+    mut watched: Watched<CsvFile>,
+    sender: watch::Sender<Arc<Reference>>,
+    every: Duration,
+    (mut stop, mut reloads): (Stop, Reloads),
+) {
+    loop {
+        tokio::select! {
+            () = stop.reached(Phase::Stop) => return,
+            () = reloads.next() => {}
+            () = tokio::time::sleep(every) => {}
+        }
+        match watched.refresh().await {
+            Ok(None) => {}
+            Ok(Some(difference)) => {
+                tracing::info!("reference data reloaded: {difference}");
+                sender.send_replace(watched.current());
+            }
+            Err(error) => tracing::error!("keeping the last good reference data: {error}"),
+        }
+    }
+}
+
+/// Says once a minute how many lines were counted and how far behind the tip each shard is.
+async fn say_where(board: Arc<Board>, mut stop: Stop) {
+    let mut ticks = tokio::time::interval_at(Instant::now() + REPORT_EVERY, REPORT_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last = 0;
+    loop {
+        tokio::select! {
+            () = stop.reached(Phase::Stop) => return,
+            _ = ticks.tick() => {}
+        }
+        let read: u64 = board.iter().map(|shard| shard.read).sum();
+        let behind_ms = board.iter().map(|shard| shard.behind_ms).max().unwrap_or_default();
+        tracing::info!(lines = read.saturating_sub(last), behind_ms, "in the last minute");
+        last = read;
+    }
+}
