@@ -11,6 +11,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
+        atomic::AtomicI64,
         mpsc::{self, RecvTimeoutError},
     },
     thread,
@@ -25,7 +26,7 @@ use crate::{
         Result,
         embedded::{
             Settings,
-            error::{Fault, failed, refused},
+            error::{Fault, again, failed, refused},
             retention::{self, Bounds},
             schema,
             tips::Tips,
@@ -57,6 +58,8 @@ pub(super) struct Store {
     /// How long a reader waits at the tip.
     pub(super) tip_wait: Duration,
     pub(super) signals: Arc<Signals>,
+    /// When a full stream was last warned about, in milliseconds.
+    pub(super) warned: AtomicI64,
     jobs: mpsc::Sender<Queued>,
     slots: Arc<Semaphore>,
     readers: Mutex<Vec<Connection>>,
@@ -120,6 +123,7 @@ impl Store {
             bounds,
             tip_wait: Duration::from_millis(settings.tip_wait_ms),
             signals,
+            warned: AtomicI64::new(i64::MIN),
             jobs,
             slots: Arc::new(Semaphore::new(QUEUE_JOBS)),
             readers: Mutex::default(),
@@ -233,21 +237,17 @@ where
         let Some(work) = self.work.take() else {
             return Ok(());
         };
-        let done = match self.outcome.insert(work(tx)) {
+        match self.outcome.insert(work(tx)) {
             Ok(_) => Ok(()),
-            Err(Fault::Sql(error)) => Err(match Fault::again(error) {
-                Fault::Sql(error) => Some(error),
-                Fault::Backend(_) => None,
-            }),
+            Err(Fault::Sql(error)) => Err(Some(again(error))),
             Err(Fault::Backend(_)) => Err(None),
-        };
-        done
+        }
     }
 
     fn finish(self: Box<Self>, committed: Result<(), &rusqlite::Error>) {
         let outcome = match (self.outcome, committed) {
             (Some(Err(fault)), _) => Err(fault),
-            (_, Err(error)) => Err(Fault::again(error)),
+            (_, Err(error)) => Err(Fault::Sql(again(error))),
             (Some(Ok(done)), Ok(())) => Ok(done),
             (None, Ok(())) => return,
         };

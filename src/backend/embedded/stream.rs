@@ -1,10 +1,7 @@
 //! Appends to a stream, with back-pressure. Reads nothing back: [`reader`](super::reader) does.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -116,11 +113,10 @@ impl<'a> Waiting<'a> {
     }
 
     fn warn(&self, kept: i64) {
-        static WARNED: AtomicI64 = AtomicI64::new(i64::MIN);
-        let now = self.store.clock.now().as_millis();
-        let last = WARNED.load(Ordering::Relaxed);
+        let (now, warned) = (self.store.clock.now().as_millis(), &self.store.warned);
+        let last = warned.load(Ordering::Relaxed);
         if now.saturating_sub(last) >= WARN_EVERY_MS
-            && WARNED
+            && warned
                 .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
         {
