@@ -29,7 +29,7 @@ use crate::{
             error::{Fault, again, failed, refused},
             retention::{self, Bounds},
             schema,
-            tips::Tips,
+            tips::{Fresh, Tips},
             wal::Checkpointer,
         },
     },
@@ -68,7 +68,7 @@ pub(super) struct Store {
 /// What the writing thread tells the tasks that wait.
 #[derive(Debug, Default)]
 pub(super) struct Signals {
-    /// The last sequence number of each shard.
+    /// The ends of the shards.
     pub(super) tips: Tips,
     /// Something was deleted, or a consumer went on: there may be room again.
     pub(super) room: Notify,
@@ -85,10 +85,8 @@ pub(super) struct Tx<'a> {
 /// What is to be told once a transaction is durable.
 #[derive(Default)]
 pub(super) struct Effects {
-    /// Shards with their new last sequence numbers.
-    pub(super) tips: Vec<(i64, i64)>,
     /// Records appended.
-    pub(super) appended: usize,
+    pub(super) fresh: Vec<Fresh>,
     /// There may be room again.
     pub(super) room: bool,
 }
@@ -291,7 +289,7 @@ impl Writer {
             Ok(effects)
         });
         if let Ok(effects) = &outcome {
-            self.unswept += effects.appended;
+            self.unswept += effects.fresh.len();
             self.checkpointer
                 .wrote(group.iter().map(|queued| queued.weight).sum());
         }
@@ -354,9 +352,7 @@ impl Writer {
 
 impl Signals {
     fn tell(&self, effects: &Effects) {
-        for &(shard, last) in &effects.tips {
-            self.tips.set(shard, last);
-        }
+        self.tips.add(&effects.fresh);
         if effects.room {
             self.room.notify_waiters();
         }
@@ -365,8 +361,7 @@ impl Signals {
 
 impl Effects {
     fn merge(&mut self, other: Self) {
-        self.tips.extend(other.tips);
-        self.appended += other.appended;
+        self.fresh.extend(other.fresh);
         self.room |= other.room;
     }
 }

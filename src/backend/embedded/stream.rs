@@ -15,6 +15,7 @@ use crate::backend::{
         retention::{self, Bounds, Room},
         shard::{self, ShardRow},
         store::{Store, Tx},
+        tips::Fresh,
     },
 };
 
@@ -156,13 +157,11 @@ pub(super) fn put(
         .filter(|row| row.books.last_arrival == Some(tx.now.as_millis()))
     {
         shard::store(tx.conn, row)?;
-        tx.effects.tips.push((row.id, row.books.last_seq));
     }
-    tx.effects.appended += records.len();
     Ok(room)
 }
 
-fn insert(tx: &Tx<'_>, shards: &mut [ShardRow], record: &Prepared) -> Result<(), Fault> {
+fn insert(tx: &mut Tx<'_>, shards: &mut [ShardRow], record: &Prepared) -> Result<(), Fault> {
     let owner = shards
         .iter_mut()
         .find(|row| !row.shard.closed && (row.shard.first_hash..=row.shard.last_hash).contains(&record.hash))
@@ -187,6 +186,13 @@ fn insert(tx: &Tx<'_>, shards: &mut [ShardRow], record: &Prepared) -> Result<(),
             record.key,
             &record.data[..],
         ])?;
+    tx.effects.fresh.push(Fresh {
+        shard: owner.id,
+        seq: books.last_seq,
+        arrival: tx.now,
+        key: record.key.clone(),
+        data: record.plain.clone(),
+    });
     Ok(())
 }
 
