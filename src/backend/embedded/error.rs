@@ -33,17 +33,15 @@ impl Fault {
             Self::Backend(error) => error,
         }
     }
+}
 
-    /// The same error once more, for the other jobs of a group that failed as a whole.
-    pub(super) fn again(error: &rusqlite::Error) -> Self {
-        Self::Sql(match error {
-            rusqlite::Error::SqliteFailure(code, message) => {
-                rusqlite::Error::SqliteFailure(*code, message.clone())
-            }
-            other => {
-                rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_ERROR), Some(other.to_string()))
-            }
-        })
+/// The same error once more, for the other jobs of a group that failed as a whole.
+pub(super) fn again(error: &rusqlite::Error) -> rusqlite::Error {
+    match error {
+        rusqlite::Error::SqliteFailure(code, message) => {
+            rusqlite::Error::SqliteFailure(*code, message.clone())
+        }
+        other => rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_ERROR), Some(other.to_string())),
     }
 }
 

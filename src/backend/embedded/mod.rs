@@ -18,6 +18,8 @@ mod shard;
 mod stats;
 mod store;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod tips;
 mod wal;
 

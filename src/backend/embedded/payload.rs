@@ -38,7 +38,10 @@ pub(super) struct Prepared {
     pub(super) hash: u128,
     /// Length as appended.
     pub(super) raw: i64,
+    /// As appended.
+    pub(super) plain: Bytes,
     pub(super) codec: i64,
+    /// As stored.
     pub(super) data: Bytes,
 }
 
@@ -92,12 +95,13 @@ impl Codec {
             };
             context.compress(&record.data)?
         };
-        let (codec, data) = smaller.map_or((0, record.data), |smaller| (1, smaller));
+        let (codec, data) = smaller.map_or_else(|| (0, record.data.clone()), |smaller| (1, smaller));
         Ok(Prepared {
             hash: record.hash_key.unwrap_or_else(|| hash(&record.partition_key)),
             key: record.partition_key,
             explicit: record.hash_key,
             raw,
+            plain: record.data,
             codec,
             data,
         })

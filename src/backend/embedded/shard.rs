@@ -67,10 +67,10 @@ const COLUMNS: &str = "shard.id, name, first_hash, last_hash, parents, closed, l
      kept_bytes, trimmed_seq, trimmed_arrival, trimmed_bytes, expired_records, expired_bytes, gap_records, \
      gap_bytes, gap_first, gap_last, CAST(coalesce(position, '0') AS INTEGER)";
 
-/// Divides the hash space evenly among `count` shards of a new stream, as Kinesis does.
+/// Divides the hash space evenly among `count` shards of a new stream, as Kinesis does: in parts of 2^128 / `count`.
 pub(super) fn create(conn: &Connection, stream: Stream, count: u32) -> rusqlite::Result<()> {
     let count = u128::from(count.max(1));
-    let size = u128::MAX / count;
+    let size = (u128::MAX / count).saturating_add((u128::MAX % count + 1) / count);
     let mut insert =
         conn.prepare("INSERT INTO shard(stream, name, first_hash, last_hash) VALUES(?1, ?2, ?3, ?4)")?;
     for index in 0..count {

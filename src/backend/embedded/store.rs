@@ -11,6 +11,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
+        atomic::AtomicI64,
         mpsc::{self, RecvTimeoutError},
     },
     thread,
@@ -25,10 +26,10 @@ use crate::{
         Result,
         embedded::{
             Settings,
-            error::{Fault, failed, refused},
+            error::{Fault, again, failed, refused},
             retention::{self, Bounds},
             schema,
-            tips::Tips,
+            tips::{Fresh, Tips},
             wal::Checkpointer,
         },
     },
@@ -57,6 +58,8 @@ pub(super) struct Store {
     /// How long a reader waits at the tip.
     pub(super) tip_wait: Duration,
     pub(super) signals: Arc<Signals>,
+    /// When a full stream was last warned about, in milliseconds.
+    pub(super) warned: AtomicI64,
     jobs: mpsc::Sender<Queued>,
     slots: Arc<Semaphore>,
     readers: Mutex<Vec<Connection>>,
@@ -65,7 +68,7 @@ pub(super) struct Store {
 /// What the writing thread tells the tasks that wait.
 #[derive(Debug, Default)]
 pub(super) struct Signals {
-    /// The last sequence number of each shard.
+    /// The ends of the shards.
     pub(super) tips: Tips,
     /// Something was deleted, or a consumer went on: there may be room again.
     pub(super) room: Notify,
@@ -82,10 +85,8 @@ pub(super) struct Tx<'a> {
 /// What is to be told once a transaction is durable.
 #[derive(Default)]
 pub(super) struct Effects {
-    /// Shards with their new last sequence numbers.
-    pub(super) tips: Vec<(i64, i64)>,
     /// Records appended.
-    pub(super) appended: usize,
+    pub(super) fresh: Vec<Fresh>,
     /// There may be room again.
     pub(super) room: bool,
 }
@@ -117,6 +118,7 @@ impl Store {
             bounds,
             tip_wait: Duration::from_millis(settings.tip_wait_ms),
             signals,
+            warned: AtomicI64::new(i64::MIN),
             jobs,
             slots: Arc::new(Semaphore::new(QUEUE_JOBS)),
             readers: Mutex::default(),
@@ -216,21 +218,17 @@ where
         let Some(work) = self.work.take() else {
             return Ok(());
         };
-        let done = match self.outcome.insert(work(tx)) {
+        match self.outcome.insert(work(tx)) {
             Ok(_) => Ok(()),
-            Err(Fault::Sql(error)) => Err(match Fault::again(error) {
-                Fault::Sql(error) => Some(error),
-                Fault::Backend(_) => None,
-            }),
+            Err(Fault::Sql(error)) => Err(Some(again(error))),
             Err(Fault::Backend(_)) => Err(None),
-        };
-        done
+        }
     }
 
     fn finish(self: Box<Self>, committed: Result<(), &rusqlite::Error>) {
         let outcome = match (self.outcome, committed) {
             (Some(Err(fault)), _) => Err(fault),
-            (_, Err(error)) => Err(Fault::again(error)),
+            (_, Err(error)) => Err(Fault::Sql(again(error))),
             (Some(Ok(done)), Ok(())) => Ok(done),
             (None, Ok(())) => return,
         };
@@ -274,8 +272,9 @@ impl Writer {
             Ok(effects)
         });
         if let Ok(effects) = &outcome {
-            self.unswept += effects.appended;
-            self.checkpointer.wrote(group.iter().map(|queued| queued.weight).sum());
+            self.unswept += effects.fresh.len();
+            self.checkpointer
+                .wrote(group.iter().map(|queued| queued.weight).sum());
         }
         for queued in group {
             queued.job.finish(outcome.as_ref().map(|_| ()));
@@ -327,9 +326,7 @@ impl Writer {
 
 impl Signals {
     fn tell(&self, effects: &Effects) {
-        for &(shard, last) in &effects.tips {
-            self.tips.set(shard, last);
-        }
+        self.tips.add(&effects.fresh);
         if effects.room {
             self.room.notify_waiters();
         }
@@ -338,8 +335,7 @@ impl Signals {
 
 impl Effects {
     fn merge(&mut self, other: Self) {
-        self.tips.extend(other.tips);
-        self.appended += other.appended;
+        self.fresh.extend(other.fresh);
         self.room |= other.room;
     }
 }

@@ -1,25 +1,21 @@
 //! Appends to a stream, with back-pressure. Reads nothing back: [`reader`](super::reader) does.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use rusqlite::params;
 
-use crate::{
-    backend::{
-        Append, Result, SourceState, Stream, StreamWriter,
-        embedded::{
-            error::{Fault, refused},
-            payload::{Codec, Prepared},
-            retention::{self, Bounds, Room},
-            shard::{self, ShardRow},
-            store::{Store, Tx},
-        },
+use crate::backend::{
+    Append, Result, SourceState, Stream, StreamWriter,
+    embedded::{
+        error::{Fault, refused},
+        payload::{Codec, Prepared},
+        retention::{self, Bounds, Room},
+        shard::{self, ShardRow},
+        store::{Store, Tx},
+        tips::Fresh,
     },
     engine::provenance::Node,
 };
@@ -116,11 +112,12 @@ impl<'a> Waiting<'a> {
     }
 
     fn warn(&self, kept: i64) {
-        static WARNED: AtomicI64 = AtomicI64::new(i64::MIN);
-        let now = self.store.clock.now().as_millis();
-        let last = WARNED.load(Ordering::Relaxed);
+        let (now, warned) = (self.store.clock.now().as_millis(), &self.store.warned);
+        let last = warned.load(Ordering::Relaxed);
         if now.saturating_sub(last) >= WARN_EVERY_MS
-            && WARNED.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            && warned
+                .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
         {
             tracing::warn!(
                 kept_bytes = kept,
@@ -155,13 +152,11 @@ pub(super) fn put(
     }
     for row in shards.iter().filter(|row| row.books.last_arrival == Some(tx.now.as_millis())) {
         shard::store(tx.conn, row)?;
-        tx.effects.tips.push((row.id, row.books.last_seq));
     }
-    tx.effects.appended += records.len();
     Ok(room)
 }
 
-fn insert(tx: &Tx<'_>, shards: &mut [ShardRow], record: &Prepared) -> Result<(), Fault> {
+fn insert(tx: &mut Tx<'_>, shards: &mut [ShardRow], record: &Prepared) -> Result<(), Fault> {
     let owner = shards
         .iter_mut()
         .find(|row| !row.shard.closed && (row.shard.first_hash..=row.shard.last_hash).contains(&record.hash))
@@ -186,6 +181,13 @@ fn insert(tx: &Tx<'_>, shards: &mut [ShardRow], record: &Prepared) -> Result<(),
             record.key,
             &record.data[..],
         ])?;
+    tx.effects.fresh.push(Fresh {
+        shard: owner.id,
+        seq: books.last_seq,
+        arrival: tx.now,
+        key: record.key.clone(),
+        data: record.plain.clone(),
+    });
     Ok(())
 }
 

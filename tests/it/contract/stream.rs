@@ -9,6 +9,7 @@ use logtally::{
     engine::time::Timestamp,
 };
 use md5::{Digest, Md5};
+use tokio::task::JoinSet;
 
 use super::{Place, append, drain, drain_all, placed, record, texts};
 
@@ -157,25 +158,26 @@ pub(crate) async fn never_gives_what_it_declared_complete(place: &impl Place) {
     let backend = place.open().await;
     let other = place.open().await;
     let shard = backend.shards(Stream::Input).await.unwrap()[0].id.clone();
+    let mut tasks = JoinSet::new();
     let clock = place.clock().clone();
-    let ticking = tokio::spawn(async move {
+    tasks.spawn(async move {
         for _ in 0..400 {
             clock.advance(3);
             tokio::time::sleep(Duration::from_micros(500)).await;
         }
     });
-    let writers: Vec<_> = [backend.clone(), other]
-        .into_iter()
-        .map(|backend| {
-            tokio::spawn(async move {
-                for index in 0..60 {
-                    append(&backend, Stream::Input, vec![placed(0, format!("{index}"))]).await;
-                    tokio::time::sleep(Duration::from_millis(index % 7)).await;
-                }
-            })
-        })
-        .collect();
-    let mut reader = backend.reader(Stream::Input, &shard, StartAt::TrimHorizon).await.unwrap();
+    for backend in [backend.clone(), other] {
+        tasks.spawn(async move {
+            for index in 0..60 {
+                append(&backend, Stream::Input, vec![placed(0, format!("{index}"))]).await;
+                tokio::time::sleep(Duration::from_millis(index % 7)).await;
+            }
+        });
+    }
+    let mut reader = backend
+        .reader(Stream::Input, &shard, StartAt::TrimHorizon)
+        .await
+        .unwrap();
     let (mut complete_to, mut read) = (Timestamp::MIN, 0);
     while read < 120 {
         let batch = reader.next_batch().await.unwrap();
@@ -186,30 +188,31 @@ pub(crate) async fn never_gives_what_it_declared_complete(place: &impl Place) {
         complete_to = batch.complete_to;
         read += batch.records.len();
     }
-    for task in writers {
-        task.await.unwrap();
-    }
-    ticking.await.unwrap();
+    tasks.join_all().await;
 }
 
 pub(crate) async fn takes_appends_at_once(place: &impl Place) {
     let (backend, other) = (place.open().await, place.open().await);
-    let tasks: Vec<_> = (0..8)
-        .map(|task| {
-            let backend = if task % 2 == 0 { backend.clone() } else { other.clone() };
-            tokio::spawn(async move {
-                for index in 0..25 {
-                    let key = format!("{task}");
-                    append(&backend, Stream::Input, vec![record(&key, format!("{index}"))]).await;
-                }
-            })
-        })
-        .collect();
-    for task in tasks {
-        task.await.unwrap();
+    let mut tasks = JoinSet::new();
+    for task in 0..8 {
+        let backend = if task % 2 == 0 {
+            backend.clone()
+        } else {
+            other.clone()
+        };
+        tasks.spawn(async move {
+            for index in 0..25 {
+                let key = format!("{task}");
+                append(&backend, Stream::Input, vec![record(&key, format!("{index}"))]).await;
+            }
+        });
     }
-    let all: Vec<_> =
-        drain_all(&backend, Stream::Input).await.into_iter().flat_map(|(_, records)| records).collect();
+    tasks.join_all().await;
+    let all: Vec<_> = drain_all(&backend, Stream::Input)
+        .await
+        .into_iter()
+        .flat_map(|(_, records)| records)
+        .collect();
     assert_eq!(all.len(), 200);
     for task in 0..8 {
         let own: Vec<_> =
@@ -222,7 +225,8 @@ pub(crate) async fn loses_nothing_when_a_read_is_cancelled(place: &impl Place) {
     let backend = place.open().await;
     let shard = backend.shards(Stream::Input).await.unwrap()[0].id.clone();
     let writing = backend.clone();
-    let writer = tokio::spawn(async move {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
         for index in 0..100 {
             append(&writing, Stream::Input, vec![placed(0, format!("{index}"))]).await;
         }
@@ -231,12 +235,12 @@ pub(crate) async fn loses_nothing_when_a_read_is_cancelled(place: &impl Place) {
     let (mut read, mut patience) = (Vec::new(), 0);
     while read.len() < 100 {
         patience = (patience + 37) % 2_000;
-        let waiting = tokio::time::timeout(Duration::from_micros(patience), reader.next_batch());
-        if let Ok(batch) = waiting.await {
+        let attempt = tokio::time::timeout(Duration::from_micros(patience), reader.next_batch());
+        if let Ok(batch) = attempt.await {
             read.extend(texts(&batch.unwrap().records));
         }
     }
-    writer.await.unwrap();
+    tasks.join_all().await;
     assert_eq!(read, (0..100).map(|index| index.to_string()).collect::<Vec<_>>());
 }
 
