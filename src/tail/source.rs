@@ -13,8 +13,9 @@ use rustix::fs::{Mode, OFlags};
 use crate::{
     engine::{record::MAX_LINE, time::Timestamp},
     tail::{
-        compressed::{Step, Unpacking},
+        compressed::{self, Step, Unpacking},
         identity::{self, FileId, Stamp},
+        kinship,
         lines::{self, Next, Piece},
         open::Packing,
         resume::Stored,
@@ -57,7 +58,7 @@ pub(crate) struct Source {
     confirmed: bool,
     /// There may be something to read.
     pub(crate) pending: bool,
-    /// Scans without a change, and the time of the last change.
+    /// Scans without a change, and the time of the last change of content or place.
     pub(crate) quiet: u32,
     pub(crate) grown_at: Timestamp,
     /// Its last line is to be handed out without newline.
@@ -170,18 +171,42 @@ impl Source {
     /// Takes over what a scan saw: `names` lead to its file, which looks like `stamp`.
     pub(crate) fn meet(&mut self, names: &[PathBuf], stamp: Stamp, now: Timestamp) -> io::Result<Meeting> {
         self.place = Place::Listed;
-        if self.stored.absent_since.take().is_some() {
-            self.changed = true;
-        }
-        if let Some(first) = names.first()
-            && !names.contains(&self.path)
-        {
+        let before = self.path.clone();
+        let renamed = !names.contains(&before);
+        if let Some(first) = names.first().filter(|_| renamed) {
             self.path.clone_from(first);
-            self.stored.set_path(first);
+        }
+        let other = renamed && self.stamp != Some(stamp) && !self.has_packed_head()?;
+        if other || matches!(self.look(stamp, now)?, Meeting::Replaced) {
+            // The inode was given to another file, whose name is no business of this source.
+            self.path = before;
+            return Ok(Meeting::Replaced);
+        }
+        if renamed {
+            self.stored.set_path(&self.path);
             self.changed = true;
         }
+        self.changed |= self.stored.absent_since.take().is_some();
         self.remember_names(names);
-        self.look(stamp, now)
+        Ok(Meeting::Same)
+    }
+
+    /// Whether a compressed file begins as it did; others are verified before every read.
+    fn has_packed_head(&mut self) -> io::Result<bool> {
+        if !self.is_packed() || !self.ensure_open()? {
+            return Ok(true);
+        }
+        let Some(file) = &self.file else {
+            return Ok(true);
+        };
+        if kinship::packing(file)? != self.stored.packing {
+            return Ok(false);
+        }
+        // What cannot be unpacked now is judged when it has come to rest.
+        match compressed::probe(file, self.stored.packing) {
+            Ok(prefix) => self.stored.ladder.has_head(&prefix),
+            Err(_) => Ok(true),
+        }
     }
 
     pub(crate) fn remember_names(&mut self, names: &[PathBuf]) {
@@ -210,11 +235,16 @@ impl Source {
             return Ok(Meeting::Same);
         };
         let metadata = file.metadata()?;
-        self.place = if metadata.nlink() == 0 {
+        let place = if metadata.nlink() == 0 {
             Place::Deleted
         } else {
             Place::Unlisted
         };
+        if place != self.place {
+            // The time that it stays open begins now.
+            self.grown_at = now;
+            self.place = place;
+        }
         self.look(Stamp::of(&metadata), now)
     }
 
@@ -411,11 +441,12 @@ impl Source {
             let Some(file) = &self.file else {
                 return Ok(Step::More);
             };
-            if !self
-                .stored
-                .ladder
-                .has_head(&super::compressed::probe(file, self.stored.packing)?)?
-            {
+            let is_same = kinship::packing(file)? == self.stored.packing
+                && self
+                    .stored
+                    .ladder
+                    .has_head(&compressed::probe(file, self.stored.packing)?)?;
+            if !is_same {
                 return Ok(Step::Differs);
             }
             self.unpacking = Some(Unpacking::open(file, self.stored.packing, self.stored.position)?);
