@@ -8,15 +8,22 @@ use std::{
 };
 
 use memchr::memchr;
-use rustix::fs::{Mode, OFlags};
+use rustix::{
+    buffer::spare_capacity,
+    fs::{Mode, OFlags},
+    io::Errno,
+};
 
 use crate::{
-    engine::{record::MAX_LINE, time::Timestamp},
+    engine::{
+        record::{CHUNK, MAX_LINE},
+        time::Timestamp,
+    },
     tail::{
         compressed::{self, Step, Unpacking},
         identity::{self, FileId, Stamp},
         kinship,
-        lines::{self, Next, Piece},
+        lines::{self, Next, Piece, READ_SIZE},
         open::Packing,
         resume::Stored,
     },
@@ -24,6 +31,15 @@ use crate::{
 
 /// Names of one file that are remembered, to see when they go to another one.
 const MAX_NAMES: usize = 8;
+
+/// A buffer for what a chunk holds, and the end of the line that crosses its edge.
+const FULL_BUFFER: usize = READ_SIZE + SLACK as usize;
+
+/// Reads of at most this many bytes get a buffer of their own size.
+const WORTH_REUSE: usize = 128 * 1024;
+
+/// Read beyond the edge of a chunk, for the end of the line that crosses it. A longer line costs a second read.
+const SLACK: u64 = 16 * 1024;
 
 /// Where the bytes of a source are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +97,15 @@ pub(crate) struct Source {
     pub(crate) unreadable: bool,
 }
 
+/// Memory to read into.
+#[derive(Default)]
+pub(crate) struct Buffers {
+    /// For looking through bytes that are not kept.
+    pub(crate) scratch: Vec<u8>,
+    /// Given back by the one who took the pieces.
+    pub(crate) spare: Vec<Vec<u8>>,
+}
+
 /// What one turn of reading did.
 #[derive(Debug)]
 pub(crate) enum Slice {
@@ -105,6 +130,38 @@ pub(crate) enum Meeting {
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+}
+
+/// About `length` bytes from `offset` on, fewer if the file ends.
+fn read_at_most(file: &File, offset: u64, length: u64, spare: &mut Vec<Vec<u8>>) -> io::Result<Vec<u8>> {
+    let capacity = usize::try_from(length).unwrap_or(usize::MAX);
+    let mut data = if capacity > WORTH_REUSE {
+        spare
+            .pop()
+            .unwrap_or_else(|| Vec::with_capacity(capacity.max(FULL_BUFFER)))
+    } else {
+        Vec::with_capacity(capacity)
+    };
+    data.clear();
+    data.reserve_exact(capacity);
+    while (data.len() as u64) < length {
+        let at = offset + data.len() as u64;
+        match rustix::io::pread(file, spare_capacity(&mut data), at) {
+            Ok(0) => break,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(data)
+}
+
+/// The first `length` bytes, without holding much more memory than they need.
+fn shortened(mut data: Vec<u8>, length: usize) -> Vec<u8> {
+    data.truncate(length);
+    if data.capacity() / 2 > length {
+        data.shrink_to_fit();
+    }
+    data
 }
 
 fn read_full(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -288,63 +345,55 @@ impl Source {
     }
 
     /// Reads at most one buffer.
-    pub(crate) fn read(&mut self, buffer: &mut [u8], pieces: &mut Vec<Piece>) -> io::Result<Slice> {
+    pub(crate) fn read(&mut self, buffers: &mut Buffers, pieces: &mut Vec<Piece>) -> io::Result<Slice> {
         if self.is_packed() {
             return self.read_packed(pieces);
         }
         match self.endless {
-            Some(from) => self.read_endless(from, buffer, pieces),
-            None => self.read_plain(buffer, pieces),
+            Some(from) => self.read_endless(from, &mut buffers.scratch, pieces),
+            None => self.read_plain(&mut buffers.spare, pieces),
         }
     }
 
-    fn read_plain(&mut self, buffer: &mut [u8], pieces: &mut Vec<Piece>) -> io::Result<Slice> {
+    /// Hands out what one chunk has, with the line that crosses into the next.
+    fn read_plain(&mut self, spare: &mut Vec<Vec<u8>>, pieces: &mut Vec<Piece>) -> io::Result<Slice> {
         let Some(file) = &self.file else {
             return Ok(Slice::Idle);
         };
         let start = self.stored.position;
-        let filled = read_full(file, buffer, start)?;
-        let bytes = buffer.get(..filled).unwrap_or_default();
-        let mut new = Vec::new();
-        let mut at = 0;
-        let mut endless = false;
-        loop {
-            let offset = start + at as u64;
-            match lines::next(bytes, at, start) {
-                Next::Whole(range) => {
-                    at = range.end;
-                    let data = bytes.get(range).unwrap_or_default();
-                    new.push(Piece::whole(self.generation, offset, data));
-                }
-                Next::Overlong(range) => {
-                    at = range.end;
-                    let data = bytes.get(range).unwrap_or_default();
-                    new.push(Piece::cut(self.generation, offset, start + at as u64, data));
-                }
-                Next::Endless => {
-                    endless = at == 0;
-                    break;
-                }
-                Next::Unfinished => break,
+        let left = file.metadata()?.len().saturating_sub(start);
+        let to_edge = CHUNK - start % CHUNK + SLACK;
+        let mut data = read_at_most(file, start, to_edge.min(left), spare)?;
+        let mut next = lines::next(&data, 0, start);
+        if next == Next::Unfinished && data.len() as u64 >= to_edge {
+            data = read_at_most(file, start, left.min(MAX_LINE as u64 + SLACK), spare)?;
+            next = lines::next(&data, 0, start);
+        }
+        let seen = start + data.len() as u64;
+        let endless = next == Next::Endless;
+        let (end, piece) = match next {
+            Next::Whole(range) => (start + range.end as u64, Some(shortened(data, range.end))),
+            Next::Overlong(range) => {
+                let end = start + range.end as u64;
+                (end, Some(Piece::cut(self.generation, start, end, &data).data))
             }
-        }
-        if at == 0 && self.flush && !endless && filled > 0 {
-            new.push(Piece::whole(self.generation, start, bytes));
-            at = filled;
-        }
-        self.flush &= at == 0;
-        if !self.commit(start + at as u64, start + filled as u64)? {
+            Next::Unfinished if self.flush && !data.is_empty() => (seen, Some(data)),
+            Next::Unfinished | Next::Endless => (start, None),
+        };
+        if !self.commit(end, seen)? {
             return Ok(Slice::Replaced);
         }
-        pieces.append(&mut new);
-        if endless {
-            self.endless = Some(start + filled as u64);
-        }
-        Ok(if at > 0 || endless {
-            Slice::Read(filled)
-        } else {
-            Slice::Idle
-        })
+        self.flush &= piece.is_none();
+        self.endless = endless.then_some(seen);
+        let read = usize::try_from(seen - start).unwrap_or(usize::MAX);
+        let progress = endless || piece.is_some();
+        pieces.extend(piece.map(|data| Piece {
+            generation: self.generation,
+            start,
+            end,
+            data,
+        }));
+        Ok(if progress { Slice::Read(read) } else { Slice::Idle })
     }
 
     /// Looks for the end of an overlong line.
@@ -422,7 +471,7 @@ impl Source {
             self.changed = true;
         }
         match step {
-            Ok(Step::More) => Ok(Slice::Read(lines::READ_SIZE)),
+            Ok(Step::More) => Ok(Slice::Read(READ_SIZE)),
             Ok(Step::Differs) => Ok(Slice::Replaced),
             Ok(Step::End) => {
                 self.finish_packed();
