@@ -60,7 +60,7 @@ impl Tailer {
         self.turns += 1;
         source.used = self.turns;
         let slice = match source.ensure_open() {
-            Ok(true) => source.read(&mut self.buffer, pieces),
+            Ok(true) => source.read(&mut self.buffers, pieces),
             Ok(false) => {
                 // Renamed since the last scan; the next one finds it.
                 self.scan_wanted = true;

@@ -8,14 +8,22 @@ use std::{
 };
 
 use memchr::memchr;
-use rustix::fs::{Mode, OFlags};
+use rustix::{
+    buffer::spare_capacity,
+    fs::{Mode, OFlags},
+    io::Errno,
+};
 
 use crate::{
-    engine::{record::MAX_LINE, time::Timestamp},
+    engine::{
+        record::{CHUNK, MAX_LINE},
+        time::Timestamp,
+    },
     tail::{
-        compressed::{Step, Unpacking},
+        compressed::{self, Step, Unpacking},
         identity::{self, FileId, Stamp},
-        lines::{self, Next, Piece},
+        kinship,
+        lines::{self, Next, Piece, READ_SIZE},
         open::Packing,
         resume::Stored,
     },
@@ -23,6 +31,15 @@ use crate::{
 
 /// Names of one file that are remembered, to see when they go to another one.
 const MAX_NAMES: usize = 8;
+
+/// A buffer for what a chunk holds, and the end of the line that crosses its edge.
+const FULL_BUFFER: usize = READ_SIZE + SLACK as usize;
+
+/// Reads of at most this many bytes get a buffer of their own size.
+const WORTH_REUSE: usize = 128 * 1024;
+
+/// Read beyond the edge of a chunk, for the end of the line that crosses it. A longer line costs a second read.
+const SLACK: u64 = 16 * 1024;
 
 /// Where the bytes of a source are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +74,7 @@ pub(crate) struct Source {
     confirmed: bool,
     /// There may be something to read.
     pub(crate) pending: bool,
-    /// Scans without a change, and the time of the last change.
+    /// Scans without a change, and the time of the last change of content or place.
     pub(crate) quiet: u32,
     pub(crate) grown_at: Timestamp,
     /// Its last line is to be handed out without newline.
@@ -78,6 +95,15 @@ pub(crate) struct Source {
     pub(crate) gone: bool,
     /// It was told to be unreadable.
     pub(crate) unreadable: bool,
+}
+
+/// Memory to read into.
+#[derive(Default)]
+pub(crate) struct Buffers {
+    /// For looking through bytes that are not kept.
+    pub(crate) scratch: Vec<u8>,
+    /// Given back by the one who took the pieces.
+    pub(crate) spare: Vec<Vec<u8>>,
 }
 
 /// What one turn of reading did.
@@ -104,6 +130,38 @@ pub(crate) enum Meeting {
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+}
+
+/// About `length` bytes from `offset` on, fewer if the file ends.
+fn read_at_most(file: &File, offset: u64, length: u64, spare: &mut Vec<Vec<u8>>) -> io::Result<Vec<u8>> {
+    let capacity = usize::try_from(length).unwrap_or(usize::MAX);
+    let mut data = if capacity > WORTH_REUSE {
+        spare
+            .pop()
+            .unwrap_or_else(|| Vec::with_capacity(capacity.max(FULL_BUFFER)))
+    } else {
+        Vec::with_capacity(capacity)
+    };
+    data.clear();
+    data.reserve_exact(capacity);
+    while (data.len() as u64) < length {
+        let at = offset + data.len() as u64;
+        match rustix::io::pread(file, spare_capacity(&mut data), at) {
+            Ok(0) => break,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(data)
+}
+
+/// The first `length` bytes, without holding much more memory than they need.
+fn shortened(mut data: Vec<u8>, length: usize) -> Vec<u8> {
+    data.truncate(length);
+    if data.capacity() / 2 > length {
+        data.shrink_to_fit();
+    }
+    data
 }
 
 fn read_full(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -170,18 +228,42 @@ impl Source {
     /// Takes over what a scan saw: `names` lead to its file, which looks like `stamp`.
     pub(crate) fn meet(&mut self, names: &[PathBuf], stamp: Stamp, now: Timestamp) -> io::Result<Meeting> {
         self.place = Place::Listed;
-        if self.stored.absent_since.take().is_some() {
-            self.changed = true;
-        }
-        if let Some(first) = names.first()
-            && !names.contains(&self.path)
-        {
+        let before = self.path.clone();
+        let renamed = !names.contains(&before);
+        if let Some(first) = names.first().filter(|_| renamed) {
             self.path.clone_from(first);
-            self.stored.set_path(first);
+        }
+        let other = renamed && self.stamp != Some(stamp) && !self.has_packed_head()?;
+        if other || matches!(self.look(stamp, now)?, Meeting::Replaced) {
+            // The inode was given to another file, whose name is no business of this source.
+            self.path = before;
+            return Ok(Meeting::Replaced);
+        }
+        if renamed {
+            self.stored.set_path(&self.path);
             self.changed = true;
         }
+        self.changed |= self.stored.absent_since.take().is_some();
         self.remember_names(names);
-        self.look(stamp, now)
+        Ok(Meeting::Same)
+    }
+
+    /// Whether a compressed file begins as it did; others are verified before every read.
+    fn has_packed_head(&mut self) -> io::Result<bool> {
+        if !self.is_packed() || !self.ensure_open()? {
+            return Ok(true);
+        }
+        let Some(file) = &self.file else {
+            return Ok(true);
+        };
+        if kinship::packing(file)? != self.stored.packing {
+            return Ok(false);
+        }
+        // What cannot be unpacked now is judged when it has come to rest.
+        match compressed::probe(file, self.stored.packing) {
+            Ok(prefix) => self.stored.ladder.has_head(&prefix),
+            Err(_) => Ok(true),
+        }
     }
 
     pub(crate) fn remember_names(&mut self, names: &[PathBuf]) {
@@ -210,7 +292,16 @@ impl Source {
             return Ok(Meeting::Same);
         };
         let metadata = file.metadata()?;
-        self.place = if metadata.nlink() == 0 { Place::Deleted } else { Place::Unlisted };
+        let place = if metadata.nlink() == 0 {
+            Place::Deleted
+        } else {
+            Place::Unlisted
+        };
+        if place != self.place {
+            // The time that it stays open begins now.
+            self.grown_at = now;
+            self.place = place;
+        }
         self.look(Stamp::of(&metadata), now)
     }
 
@@ -254,59 +345,55 @@ impl Source {
     }
 
     /// Reads at most one buffer.
-    pub(crate) fn read(&mut self, buffer: &mut [u8], pieces: &mut Vec<Piece>) -> io::Result<Slice> {
+    pub(crate) fn read(&mut self, buffers: &mut Buffers, pieces: &mut Vec<Piece>) -> io::Result<Slice> {
         if self.is_packed() {
             return self.read_packed(pieces);
         }
         match self.endless {
-            Some(from) => self.read_endless(from, buffer, pieces),
-            None => self.read_plain(buffer, pieces),
+            Some(from) => self.read_endless(from, &mut buffers.scratch, pieces),
+            None => self.read_plain(&mut buffers.spare, pieces),
         }
     }
 
-    fn read_plain(&mut self, buffer: &mut [u8], pieces: &mut Vec<Piece>) -> io::Result<Slice> {
+    /// Hands out what one chunk has, with the line that crosses into the next.
+    fn read_plain(&mut self, spare: &mut Vec<Vec<u8>>, pieces: &mut Vec<Piece>) -> io::Result<Slice> {
         let Some(file) = &self.file else {
             return Ok(Slice::Idle);
         };
         let start = self.stored.position;
-        let filled = read_full(file, buffer, start)?;
-        let bytes = buffer.get(..filled).unwrap_or_default();
-        let mut new = Vec::new();
-        let mut at = 0;
-        let mut endless = false;
-        loop {
-            let offset = start + at as u64;
-            match lines::next(bytes, at, start) {
-                Next::Whole(range) => {
-                    at = range.end;
-                    let data = bytes.get(range).unwrap_or_default();
-                    new.push(Piece::whole(self.generation, offset, data));
-                }
-                Next::Overlong(range) => {
-                    at = range.end;
-                    let data = bytes.get(range).unwrap_or_default();
-                    new.push(Piece::cut(self.generation, offset, start + at as u64, data));
-                }
-                Next::Endless => {
-                    endless = at == 0;
-                    break;
-                }
-                Next::Unfinished => break,
+        let left = file.metadata()?.len().saturating_sub(start);
+        let to_edge = CHUNK - start % CHUNK + SLACK;
+        let mut data = read_at_most(file, start, to_edge.min(left), spare)?;
+        let mut next = lines::next(&data, 0, start);
+        if next == Next::Unfinished && data.len() as u64 >= to_edge {
+            data = read_at_most(file, start, left.min(MAX_LINE as u64 + SLACK), spare)?;
+            next = lines::next(&data, 0, start);
+        }
+        let seen = start + data.len() as u64;
+        let endless = next == Next::Endless;
+        let (end, piece) = match next {
+            Next::Whole(range) => (start + range.end as u64, Some(shortened(data, range.end))),
+            Next::Overlong(range) => {
+                let end = start + range.end as u64;
+                (end, Some(Piece::cut(self.generation, start, end, &data).data))
             }
-        }
-        if at == 0 && self.flush && !endless && filled > 0 {
-            new.push(Piece::whole(self.generation, start, bytes));
-            at = filled;
-        }
-        self.flush &= at == 0;
-        if !self.commit(start + at as u64, start + filled as u64)? {
+            Next::Unfinished if self.flush && !data.is_empty() => (seen, Some(data)),
+            Next::Unfinished | Next::Endless => (start, None),
+        };
+        if !self.commit(end, seen)? {
             return Ok(Slice::Replaced);
         }
-        pieces.append(&mut new);
-        if endless {
-            self.endless = Some(start + filled as u64);
-        }
-        Ok(if at > 0 || endless { Slice::Read(filled) } else { Slice::Idle })
+        self.flush &= piece.is_none();
+        self.endless = endless.then_some(seen);
+        let read = usize::try_from(seen - start).unwrap_or(usize::MAX);
+        let progress = endless || piece.is_some();
+        pieces.extend(piece.map(|data| Piece {
+            generation: self.generation,
+            start,
+            end,
+            data,
+        }));
+        Ok(if progress { Slice::Read(read) } else { Slice::Idle })
     }
 
     /// Looks for the end of an overlong line.
@@ -379,7 +466,7 @@ impl Source {
             self.changed = true;
         }
         match step {
-            Ok(Step::More) => Ok(Slice::Read(lines::READ_SIZE)),
+            Ok(Step::More) => Ok(Slice::Read(READ_SIZE)),
             Ok(Step::Differs) => Ok(Slice::Replaced),
             Ok(Step::End) => {
                 self.finish_packed();
@@ -398,7 +485,12 @@ impl Source {
             let Some(file) = &self.file else {
                 return Ok(Step::More);
             };
-            if !self.stored.ladder.has_head(&super::compressed::probe(file, self.stored.packing)?)? {
+            let is_same = kinship::packing(file)? == self.stored.packing
+                && self
+                    .stored
+                    .ladder
+                    .has_head(&compressed::probe(file, self.stored.packing)?)?;
+            if !is_same {
                 return Ok(Step::Differs);
             }
             self.unpacking = Some(Unpacking::open(file, self.stored.packing, self.stored.position)?);

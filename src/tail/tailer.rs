@@ -16,7 +16,7 @@ use crate::{
         lines::{Piece, READ_SIZE},
         notice::{Notice, Notices},
         resume::{self, LEDGER, Ledger, State},
-        source::{Place, Source},
+        source::{Buffers, Place, Source},
         watch::{Waker, Watcher},
     },
 };
@@ -29,6 +29,9 @@ pub const DEFAULT_REFRESH_MS: u64 = 1_000;
 
 /// The least time between two scans that changes of names ask for.
 const SCAN_GAP_MS: u64 = 100;
+
+/// Buffers that are kept for reuse, of a little more than [`READ_SIZE`] each.
+const MAX_SPARE: usize = 16;
 
 /// Where reading starts in files that are there at the very first start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -137,7 +140,7 @@ pub struct Tailer {
     pub(super) notices: Notices,
     scanned_at: Option<Timestamp>,
     pub(super) scan_wanted: bool,
-    pub(super) buffer: Vec<u8>,
+    pub(super) buffers: Buffers,
     /// The generation that was read last.
     pub(super) turn: u64,
     pub(super) turns: u64,
@@ -176,7 +179,10 @@ impl Tailer {
             notices,
             scanned_at: None,
             scan_wanted: false,
-            buffer: vec![0; READ_SIZE],
+            buffers: Buffers {
+                scratch: vec![0; READ_SIZE],
+                spare: Vec::new(),
+            },
             turn: 0,
             turns: 0,
             watcher,
@@ -222,6 +228,13 @@ impl Tailer {
     #[must_use]
     pub fn waker(&self) -> Waker {
         self.watcher.waker()
+    }
+
+    /// Gives the memory of a piece back, to be read into again: fresh memory costs more than the reading. Optional.
+    pub fn recycle(&mut self, data: Vec<u8>) {
+        if self.buffers.spare.len() < MAX_SPARE && data.capacity() >= READ_SIZE {
+            self.buffers.spare.push(data);
+        }
     }
 
     /// Everything below `end` of this source is durable.
