@@ -1,10 +1,6 @@
 //! One struct a command: its arguments, their help, its examples. Does nothing.
 
-use std::{
-    num::{NonZeroU16, NonZeroUsize},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 
@@ -13,6 +9,11 @@ use crate::{
     config::{StartMode, units},
     engine::time::WindowSize,
 };
+
+/// The most threads that a replay may be given.
+const MAX_THREADS: i64 = 1024;
+/// The most unknown hosts that a window's table may name.
+const MAX_TOP: i64 = 1000;
 
 /// `logtally run`
 #[derive(Debug, Args)]
@@ -115,8 +116,9 @@ pub struct ReplayArgs {
     #[arg(help_heading = "Counting")]
     pub disorder: Duration,
     /// Threads to use [default: one a core]
-    #[arg(long, value_name = "N")]
-    pub threads: Option<NonZeroUsize>,
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS), value_name = "N")]
+    #[arg(help_heading = "Counting")]
+    pub threads: Option<u16>,
     /// A rule to back-test, for example 'Unknown > 100' or '* > 5000 for 3 of 5'; may be repeated
     #[arg(long = "alarm", value_name = "RULE", help_heading = "Alarms")]
     pub alarms: Vec<String>,
@@ -127,8 +129,9 @@ pub struct ReplayArgs {
     #[arg(long, help_heading = "Output")]
     pub zero_rows: bool,
     /// How many unknown hosts are named a window
-    #[arg(long, default_value = "10", value_name = "N", help_heading = "Output")]
-    pub top: NonZeroU16,
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=MAX_TOP), default_value = "10")]
+    #[arg(value_name = "N", help_heading = "Output")]
+    pub top: u16,
     /// How the result is printed.
     #[command(flatten)]
     pub output: Output,

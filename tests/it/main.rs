@@ -1,3 +1,10 @@
 //! Every integration test, in one binary, so that the suite links once.
 
-mod tail;
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test ends at the first surprise, its helpers too"
+)]
+
+mod cli;
+mod tidy;
