@@ -30,16 +30,11 @@ const WRITERS: usize = 2;
 const PAYLOADS: usize = 64;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut arguments = std::env::args()
-        .skip(1)
-        .filter(|argument| !argument.starts_with("--"));
+    let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
     let mib: usize = arguments.next().map_or(Ok(2048), |text| text.parse())?;
     let parent = arguments.next().map_or_else(std::env::temp_dir, PathBuf::from);
     let directory = parent.join(format!("logtally-bench-{}", std::process::id()));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let outcome = runtime.block_on(run(&directory, mib));
     std::fs::remove_dir_all(&directory)?;
     Ok(outcome?)
@@ -53,12 +48,8 @@ async fn run(directory: &Path, mib: usize) -> Result<()> {
     let (start, used) = (clock.now(), cpu_seconds());
     let mut tasks = tokio::task::JoinSet::new();
     for shard in backend.shards(Stream::Input).await? {
-        let mut reader = backend
-            .reader(Stream::Input, &shard.id, StartAt::TrimHorizon)
-            .await?;
-        let expected = (0..records)
-            .filter(|&index| place(index) >> 126 == shard.first_hash >> 126)
-            .count();
+        let mut reader = backend.reader(Stream::Input, &shard.id, StartAt::TrimHorizon).await?;
+        let expected = (0..records).filter(|&index| place(index) >> 126 == shard.first_hash >> 126).count();
         tasks.spawn(async move {
             let mut read = 0;
             while read < expected {
@@ -74,12 +65,7 @@ async fn run(directory: &Path, mib: usize) -> Result<()> {
             let mut stream = backend.writer(Stream::Input).await?;
             for group in own.chunks(APPEND) {
                 let records = group.iter().map(|&index| outgoing(index, &payloads)).collect();
-                stream
-                    .append(Append {
-                        records,
-                        sources: Vec::new(),
-                    })
-                    .await?;
+                stream.append(Append { records, sources: Vec::new() }).await?;
             }
             Ok(())
         });
@@ -90,9 +76,8 @@ async fn run(directory: &Path, mib: usize) -> Result<()> {
     let seconds = Duration::from_millis(clock.now().millis_since(start).unsigned_abs()).as_secs_f64();
     report(directory, mib, seconds, cpu_seconds() - used);
     let stats = backend.stream_stats(Stream::Input).await?;
-    let (raw, stored) = stats.iter().fold((0, 0), |(raw, stored), shard| {
-        (raw + shard.bytes, stored + shard.stored_bytes)
-    });
+    let (raw, stored) =
+        stats.iter().fold((0, 0), |(raw, stored), shard| (raw + shard.bytes, stored + shard.stored_bytes));
     println!("stored: {} MB of {} MB", stored / 1_000_000, raw / 1_000_000);
     Ok(())
 }
@@ -171,12 +156,7 @@ fn lines(seed: u64) -> Bytes {
 }
 
 fn pick<'a>(words: &[&'a str], random: u64) -> &'a str {
-    words
-        .iter()
-        .cycle()
-        .nth(usize::try_from(random).unwrap_or(0))
-        .copied()
-        .unwrap_or_default()
+    words.iter().cycle().nth(usize::try_from(random).unwrap_or(0)).copied().unwrap_or_default()
 }
 
 /// A step of the generator `SplitMix64`.
@@ -191,12 +171,7 @@ fn mix(state: u64) -> u64 {
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let ticks: u32 = stat.rsplit(')').next().map_or(0, |fields| {
-        fields
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .filter_map(|ticks| ticks.parse::<u32>().ok())
-            .sum()
+        fields.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u32>().ok()).sum()
     });
     f64::from(ticks) / 100.0
 }

@@ -43,9 +43,9 @@ pub(crate) async fn command(args: ReplayArgs, config: Config) -> Result<Exit, Er
         plan,
         reference: settings::reference(args.reference.as_deref().or(analyze.reference.as_deref())).await?,
         disorder_ms: settings::millis(args.disorder),
-        threads: args.threads.map_or(cores, NonZeroUsize::get),
+        threads: args.threads.map_or(cores, Into::into),
         zero_rows: args.zero_rows,
-        top_hosts: args.top.get().into(),
+        top_hosts: args.top.into(),
     };
     let (fail_on_alarm, format) = (args.fail_on_alarm, args.output.format);
     let replayed = tokio::task::spawn_blocking(move || replayed(&settings, format, alarms)).await;

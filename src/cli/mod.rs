@@ -3,10 +3,7 @@
 //! One struct a command, in [`commands`]. What a flag shares with the configuration becomes an
 //! [`Override`](crate::config::Override), so that flags win over the environment and that over the file.
 
-#![expect(
-    clippy::doc_markdown,
-    reason = "clap prints these comments as help, which is no Markdown"
-)]
+#![expect(clippy::doc_markdown, reason = "clap prints these comments as help, which is no Markdown")]
 
 pub mod commands;
 mod overrides;

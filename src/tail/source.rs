@@ -136,9 +136,7 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 fn read_at_most(file: &File, offset: u64, length: u64, spare: &mut Vec<Vec<u8>>) -> io::Result<Vec<u8>> {
     let capacity = usize::try_from(length).unwrap_or(usize::MAX);
     let mut data = if capacity > WORTH_REUSE {
-        spare
-            .pop()
-            .unwrap_or_else(|| Vec::with_capacity(capacity.max(FULL_BUFFER)))
+        spare.pop().unwrap_or_else(|| Vec::with_capacity(capacity.max(FULL_BUFFER)))
     } else {
         Vec::with_capacity(capacity)
     };
@@ -292,11 +290,7 @@ impl Source {
             return Ok(Meeting::Same);
         };
         let metadata = file.metadata()?;
-        let place = if metadata.nlink() == 0 {
-            Place::Deleted
-        } else {
-            Place::Unlisted
-        };
+        let place = if metadata.nlink() == 0 { Place::Deleted } else { Place::Unlisted };
         if place != self.place {
             // The time that it stays open begins now.
             self.grown_at = now;
@@ -387,12 +381,7 @@ impl Source {
         self.endless = endless.then_some(seen);
         let read = usize::try_from(seen - start).unwrap_or(usize::MAX);
         let progress = endless || piece.is_some();
-        pieces.extend(piece.map(|data| Piece {
-            generation: self.generation,
-            start,
-            end,
-            data,
-        }));
+        pieces.extend(piece.map(|data| Piece { generation: self.generation, start, end, data }));
         Ok(if progress { Slice::Read(read) } else { Slice::Idle })
     }
 
@@ -486,10 +475,7 @@ impl Source {
                 return Ok(Step::More);
             };
             let is_same = kinship::packing(file)? == self.stored.packing
-                && self
-                    .stored
-                    .ladder
-                    .has_head(&compressed::probe(file, self.stored.packing)?)?;
+                && self.stored.ladder.has_head(&compressed::probe(file, self.stored.packing)?)?;
             if !is_same {
                 return Ok(Step::Differs);
             }

@@ -179,10 +179,7 @@ impl Tailer {
             notices,
             scanned_at: None,
             scan_wanted: false,
-            buffers: Buffers {
-                scratch: vec![0; READ_SIZE],
-                spare: Vec::new(),
-            },
+            buffers: Buffers { scratch: vec![0; READ_SIZE], spare: Vec::new() },
             turn: 0,
             turns: 0,
             watcher,

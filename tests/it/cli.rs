@@ -22,10 +22,7 @@ impl Home {
 
     fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_logtally"));
-        command
-            .args(line.split_whitespace())
-            .env_clear()
-            .env("HOME", self.path());
+        command.args(line.split_whitespace()).env_clear().env("HOME", self.path());
         command.current_dir(self.path());
         command
     }
@@ -43,19 +40,13 @@ impl Home {
 }
 
 fn told(output: &Output) -> String {
-    let code = output
-        .status
-        .code()
-        .map_or("killed".to_owned(), |code| code.to_string());
+    let code = output.status.code().map_or("killed".to_owned(), |code| code.to_string());
     format!("{code} {}", String::from_utf8_lossy(&output.stderr))
 }
 
 fn commands() -> Vec<String> {
     let description = logtally::cli::Cli::description();
-    description
-        .get_subcommands()
-        .map(|command| command.get_name().to_owned())
-        .collect()
+    description.get_subcommands().map(|command| command.get_name().to_owned()).collect()
 }
 
 #[test]
@@ -63,16 +54,10 @@ fn help_of_every_command() {
     let home = Home::new();
     let mut help = home.result("-h");
     for command in commands() {
-        help = format!(
-            "{help}\n━━ {command}\n\n{}",
-            home.result(&format!("{command} -h"))
-        );
+        help = format!("{help}\n━━ {command}\n\n{}", home.result(&format!("{command} -h")));
     }
     for action in ["add", "remove", "list"] {
-        help = format!(
-            "{help}\n━━ reference {action}\n\n{}",
-            home.result(&format!("reference {action} -h"))
-        );
+        help = format!("{help}\n━━ reference {action}\n\n{}", home.result(&format!("reference {action} -h")));
     }
     insta::assert_snapshot!(help);
 }
@@ -82,10 +67,7 @@ fn every_command_has_a_purpose_of_one_line_and_examples_that_parse() {
     for command in logtally::cli::Cli::description().get_subcommands() {
         let name = command.get_name();
         let about = command.get_about().unwrap().to_string();
-        assert!(
-            !about.is_empty() && !about.contains('\n') && about.len() < 80,
-            "{name}: {about}"
-        );
+        assert!(!about.is_empty() && !about.contains('\n') && about.len() < 80, "{name}: {about}");
         let examples = command.get_after_help().unwrap().to_string();
         assert!(examples.starts_with("Examples:\n"), "{name}");
         let lines: Vec<&str> = examples.lines().filter(|line| line.starts_with("  ")).collect();
@@ -146,33 +128,20 @@ fn a_command_line_that_cannot_be_understood_is_64() {
     "#);
     let nothing = home.command("").output().unwrap();
     assert_eq!(nothing.status.code(), Some(64));
-    assert!(
-        String::from_utf8(nothing.stderr)
-            .unwrap()
-            .contains("Usage: logtally")
-    );
+    assert!(String::from_utf8(nothing.stderr).unwrap().contains("Usage: logtally"));
 }
 
 #[test]
 fn a_configuration_that_cannot_be_used_is_78() {
     let home = Home::new();
-    let mut refusals = vec![
-        home.refusal("status --config missing.toml"),
-        home.refusal("status --config ."),
-    ];
-    fs::write(
-        home.path().join("logtally.toml"),
-        "# mine\n\n\n\n\n[analyze]\nwindw = \"5m\"\n",
-    )
-    .unwrap();
+    let mut refusals = vec![home.refusal("status --config missing.toml"), home.refusal("status --config .")];
+    fs::write(home.path().join("logtally.toml"), "# mine\n\n\n\n\n[analyze]\nwindw = \"5m\"\n").unwrap();
     refusals.push(home.refusal("status"));
     fs::write(home.path().join("other.toml"), "pipeline = 5").unwrap();
     refusals.push(home.refusal("status --config other.toml"));
-    for (name, value) in [
-        ("LOGTALLY_CONFIG", "other.toml"),
-        ("LOGTALLY_LOG", "logtally=loud"),
-        ("LOGTALLY_LOG_FORMAT", "xml"),
-    ] {
+    for (name, value) in
+        [("LOGTALLY_CONFIG", "other.toml"), ("LOGTALLY_LOG", "logtally=loud"), ("LOGTALLY_LOG_FORMAT", "xml")]
+    {
         refusals.push(told(&home.command("status").env(name, value).output().unwrap()));
     }
     insta::assert_snapshot!(refusals.join(""), @r#"
@@ -231,21 +200,11 @@ fn a_reader_that_left_is_no_error_and_a_full_disk_is_one() {
 #[test]
 fn a_variable_that_nothing_reads_is_warned_of() {
     let home = Home::new();
-    let output = home
-        .command("status")
-        .env("LOGTALLY_ANALYZE_WINDW", "1m")
-        .output()
-        .unwrap();
+    let output = home.command("status").env("LOGTALLY_ANALYZE_WINDW", "1m").output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        stderr.contains("WARN") && stderr.contains("did you mean LOGTALLY_ANALYZE_WINDOW?"),
-        "{stderr}"
-    );
-    let json = home
-        .command("status")
-        .envs([("LOGTALLY_X", "1"), ("LOGTALLY_LOG_FORMAT", "json")])
-        .output()
-        .unwrap();
+    assert!(stderr.contains("WARN") && stderr.contains("did you mean LOGTALLY_ANALYZE_WINDOW?"), "{stderr}");
+    let json =
+        home.command("status").envs([("LOGTALLY_X", "1"), ("LOGTALLY_LOG_FORMAT", "json")]).output().unwrap();
     let line = String::from_utf8(json.stderr).unwrap();
     let event: serde_json::Value = serde_json::from_str(line.lines().next().unwrap()).unwrap();
     assert_eq!(event["level"], "WARN");

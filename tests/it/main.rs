@@ -7,4 +7,7 @@
 )]
 
 mod cli;
+mod contract;
+mod engine;
+mod tail;
 mod tidy;

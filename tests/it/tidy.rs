@@ -62,13 +62,9 @@ fn the_commands_of_the_documentation_exist() {
 #[test]
 fn the_house_is_looked_at() {
     let files = File::all();
-    for path in [
-        "src/lib.rs",
-        "src/engine/time.rs",
-        "tests/it/main.rs",
-        "tests/it/tidy/source.rs",
-        "README.md",
-    ] {
+    for path in
+        ["src/lib.rs", "src/engine/time.rs", "tests/it/main.rs", "tests/it/tidy/source.rs", "README.md"]
+    {
         assert!(files.iter().any(|file| file.path == path), "{path} was not found");
     }
 }

@@ -273,8 +273,7 @@ impl Writer {
         });
         if let Ok(effects) = &outcome {
             self.unswept += effects.fresh.len();
-            self.checkpointer
-                .wrote(group.iter().map(|queued| queued.weight).sum());
+            self.checkpointer.wrote(group.iter().map(|queued| queued.weight).sum());
         }
         for queued in group {
             queued.job.finish(outcome.as_ref().map(|_| ()));

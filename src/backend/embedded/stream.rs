@@ -17,8 +17,8 @@ use crate::backend::{
         store::{Store, Tx},
         tips::Fresh,
     },
-    engine::provenance::Node,
 };
+use crate::engine::provenance::Node;
 
 /// How long an append waits for room before it looks again by itself: another process may have made some.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
@@ -115,9 +115,7 @@ impl<'a> Waiting<'a> {
         let (now, warned) = (self.store.clock.now().as_millis(), &self.store.warned);
         let last = warned.load(Ordering::Relaxed);
         if now.saturating_sub(last) >= WARN_EVERY_MS
-            && warned
-                .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
+            && warned.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         {
             tracing::warn!(
                 kept_bytes = kept,

@@ -22,9 +22,7 @@ struct Sandbox {
 
 impl Sandbox {
     fn new() -> Self {
-        Self {
-            directory: tempfile::tempdir().unwrap(),
-        }
+        Self { directory: tempfile::tempdir().unwrap() }
     }
 
     fn path(&self) -> PathBuf {
@@ -32,11 +30,7 @@ impl Sandbox {
     }
 
     fn settings(&self) -> Settings {
-        Settings {
-            tip_wait_ms: 10,
-            input_shards: 1,
-            ..Settings::new(self.path(), at(1_800_000_000_000))
-        }
+        Settings { tip_wait_ms: 10, input_shards: 1, ..Settings::new(self.path(), at(1_800_000_000_000)) }
     }
 
     async fn open(&self) -> Embedded {
@@ -52,10 +46,7 @@ impl Sandbox {
             BackendError::Failed { what, .. } => ("failed", what),
         };
         let directory = self.directory.path().canonicalize().unwrap();
-        format!(
-            "{kind}: {}",
-            text.replace(&directory.display().to_string(), "DIR")
-        )
+        format!("{kind}: {}", text.replace(&directory.display().to_string(), "DIR"))
     }
 }
 
@@ -76,14 +67,7 @@ fn noise(len: usize) -> Vec<u8> {
 }
 
 async fn append(backend: &Embedded, stream: Stream, data: Vec<u8>) -> Result<()> {
-    let record = Outgoing {
-        partition_key: "key".to_owned(),
-        hash_key: None,
-        data: data.into(),
-    };
-    let append = Append {
-        records: vec![record],
-        sources: Vec::new(),
-    };
+    let record = Outgoing { partition_key: "key".to_owned(), hash_key: None, data: data.into() };
+    let append = Append { records: vec![record], sources: Vec::new() };
     backend.writer(stream).await?.append(append).await
 }

@@ -95,11 +95,7 @@ impl Tips {
 
 impl Default for Tip {
     fn default() -> Self {
-        Self {
-            last: watch::Sender::new(0),
-            fresh: VecDeque::new(),
-            bytes: 0,
-        }
+        Self { last: watch::Sender::new(0), fresh: VecDeque::new(), bytes: 0 }
     }
 }
 

@@ -174,10 +174,7 @@ pub(crate) async fn never_gives_what_it_declared_complete(place: &impl Place) {
             }
         });
     }
-    let mut reader = backend
-        .reader(Stream::Input, &shard, StartAt::TrimHorizon)
-        .await
-        .unwrap();
+    let mut reader = backend.reader(Stream::Input, &shard, StartAt::TrimHorizon).await.unwrap();
     let (mut complete_to, mut read) = (Timestamp::MIN, 0);
     while read < 120 {
         let batch = reader.next_batch().await.unwrap();
@@ -195,11 +192,7 @@ pub(crate) async fn takes_appends_at_once(place: &impl Place) {
     let (backend, other) = (place.open().await, place.open().await);
     let mut tasks = JoinSet::new();
     for task in 0..8 {
-        let backend = if task % 2 == 0 {
-            backend.clone()
-        } else {
-            other.clone()
-        };
+        let backend = if task % 2 == 0 { backend.clone() } else { other.clone() };
         tasks.spawn(async move {
             for index in 0..25 {
                 let key = format!("{task}");
@@ -208,11 +201,8 @@ pub(crate) async fn takes_appends_at_once(place: &impl Place) {
         });
     }
     tasks.join_all().await;
-    let all: Vec<_> = drain_all(&backend, Stream::Input)
-        .await
-        .into_iter()
-        .flat_map(|(_, records)| records)
-        .collect();
+    let all: Vec<_> =
+        drain_all(&backend, Stream::Input).await.into_iter().flat_map(|(_, records)| records).collect();
     assert_eq!(all.len(), 200);
     for task in 0..8 {
         let own: Vec<_> =

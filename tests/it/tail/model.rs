@@ -113,21 +113,13 @@ impl Model {
 
     /// Where a file is now.
     fn real(&self, name: &str) -> String {
-        if self.hidden {
-            name.replacen("a/", "a.hidden/", 1)
-        } else {
-            name.to_owned()
-        }
+        if self.hidden { name.replacen("a/", "a.hidden/", 1) } else { name.to_owned() }
     }
 
     fn old(&self, log: Log) -> Vec<String> {
         let active = self.active(log);
         let prefix = format!("{}/", log.directory());
-        self.files
-            .keys()
-            .filter(|name| name.starts_with(&prefix) && **name != active)
-            .cloned()
-            .collect()
+        self.files.keys().filter(|name| name.starts_with(&prefix) && **name != active).cloned().collect()
     }
 
     fn write(&mut self, name: &str, lines: usize) {
@@ -159,18 +151,13 @@ impl Model {
 
     /// The numbers of lines that came out.
     fn seen(&self) -> BTreeSet<usize> {
-        self.rig
-            .lines()
-            .iter()
-            .filter_map(|line| line.get(..6)?.parse().ok())
-            .collect()
+        self.rig.lines().iter().filter_map(|line| line.get(..6)?.parse().ok()).collect()
     }
 
     /// What of these was not read so far need not be read later.
     fn excuse(&mut self, lines: &[usize]) {
         let seen = self.seen();
-        self.may_be_missing
-            .extend(lines.iter().filter(|number| !seen.contains(number)));
+        self.may_be_missing.extend(lines.iter().filter(|number| !seen.contains(number)));
     }
 
     /// Numbers the old files of a log up, and the active one with them.
@@ -186,10 +173,7 @@ impl Model {
             .collect();
         for (number, kind) in numbered.into_iter().collect::<BTreeSet<_>>().into_iter().rev() {
             let dot = if kind.is_empty() { "" } else { "." };
-            self.rename(
-                &format!("{stem}.{number}{dot}{kind}"),
-                &format!("{stem}.{}{dot}{kind}", number + 1),
-            );
+            self.rename(&format!("{stem}.{number}{dot}{kind}"), &format!("{stem}.{}{dot}{kind}", number + 1));
         }
         if copy {
             self.rig.copy(&self.real(stem), &self.real(&format!("{stem}.1")));
@@ -236,12 +220,7 @@ impl Model {
 
     fn copy_truncate(&mut self, log: Log, between: usize) {
         let active = self.active(log);
-        if log == Log::Link
-            || self
-                .files
-                .get(&active)
-                .is_none_or(|content| content.lines.is_empty())
-        {
+        if log == Log::Link || self.files.get(&active).is_none_or(|content| content.lines.is_empty()) {
             return;
         }
         let content = self.files[&active].clone();
@@ -249,10 +228,7 @@ impl Model {
         if log == Log::Exact && !content.known {
             self.excuse(&content.lines);
         }
-        let copy = Content {
-            open: false,
-            ..content.clone()
-        };
+        let copy = Content { open: false, ..content.clone() };
         self.files.insert(format!("{active}.1"), copy);
         self.write(&active, between);
         let written = self.files[&active].lines[content.lines.len()..].to_vec();
@@ -263,13 +239,7 @@ impl Model {
     fn empty(&mut self, name: &str) {
         self.rig.truncate(&self.real(name), 0);
         let open = self.files[name].open;
-        self.files.insert(
-            name.to_owned(),
-            Content {
-                open,
-                ..Content::default()
-            },
-        );
+        self.files.insert(name.to_owned(), Content { open, ..Content::default() });
     }
 
     fn truncate(&mut self, log: Log) {
@@ -282,29 +252,18 @@ impl Model {
 
     fn compress(&mut self, log: Log, which: usize, gz: bool) {
         let old = self.old(log);
-        let Some(name) = old
-            .get(which % old.len().max(1))
-            .filter(|name| !name.ends_with("gz") && !name.ends_with("zst"))
+        let Some(name) =
+            old.get(which % old.len().max(1)).filter(|name| !name.ends_with("gz") && !name.ends_with("zst"))
         else {
             return;
         };
         let content = self.files.remove(name).unwrap();
         let data = fs::read(self.rig.path(&self.real(name))).unwrap();
-        let (packed, kind) = if gz {
-            (gzip(&data), "gz")
-        } else {
-            (zstd(&data), "zst")
-        };
+        let (packed, kind) = if gz { (gzip(&data), "gz") } else { (zstd(&data), "zst") };
         let new = format!("{name}.{kind}");
         fs::write(self.rig.path(&self.real(&new)), packed).unwrap();
         self.rig.delete(&self.real(name));
-        self.files.insert(
-            new,
-            Content {
-                open: false,
-                ..content
-            },
-        );
+        self.files.insert(new, Content { open: false, ..content });
     }
 
     fn delete(&mut self, log: Log, which: usize) {
@@ -386,10 +345,8 @@ impl Model {
             Action::WritePart(log) => self.write_part(&self.active(log)),
             Action::WriteOld(which) => {
                 let old = self.old(Log::Matched);
-                let old: Vec<_> = old
-                    .iter()
-                    .filter(|name| name.ends_with(|end: char| end.is_ascii_digit()))
-                    .collect();
+                let old: Vec<_> =
+                    old.iter().filter(|name| name.ends_with(|end: char| end.is_ascii_digit())).collect();
                 if let Some(name) = old.get(which % old.len().max(1)) {
                     // A copy that somebody writes to is a new log: not the subject here.
                     if self.files[*name].open {
@@ -427,23 +384,12 @@ impl Model {
             let whole = line(number);
             let times = count.remove(whole.trim_end()).unwrap_or(0);
             let excused = times == 0 && self.may_be_missing.contains(&number);
-            assert!(
-                times == 1 || excused,
-                "line {number} came out {times} times: {:#?}",
-                self.rig.notices
-            );
+            assert!(times == 1 || excused, "line {number} came out {times} times: {:#?}", self.rig.notices);
         }
         for (text, times) in count {
             // A line that was never finished comes out as it is, once.
-            let begun = self
-                .may_be_missing
-                .iter()
-                .any(|&number| line(number).starts_with(&text));
-            assert!(
-                begun && times == 1,
-                "nobody wrote {text:?} {times} times: {:#?}",
-                self.rig.notices
-            );
+            let begun = self.may_be_missing.iter().any(|&number| line(number).starts_with(&text));
+            assert!(begun && times == 1, "nobody wrote {text:?} {times} times: {:#?}", self.rig.notices);
         }
     }
 

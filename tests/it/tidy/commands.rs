@@ -90,19 +90,10 @@ fn commands_that_do_not_exist_are_found() {
     let readme =
         "# R\n\nlogtally nonsense\n```sh\nlogtally nonsense\ncargo run --release -- replay --nope x\n```\n";
     let found = complaints(check, &[("README.md", readme)]);
-    assert!(
-        found.contains("README.md line 5: error: unrecognized subcommand 'nonsense'"),
-        "{found}"
-    );
-    assert!(
-        found.contains("README.md line 6: error: unexpected argument '--nope'"),
-        "{found}"
-    );
+    assert!(found.contains("README.md line 5: error: unrecognized subcommand 'nonsense'"), "{found}");
+    assert!(found.contains("README.md line 6: error: unexpected argument '--nope'"), "{found}");
     assert!(!found.contains("line 3"), "{found}");
-    assert_eq!(
-        complaints(check, &[("README.md", "# Nothing")]),
-        "README.md shows no command"
-    );
+    assert_eq!(complaints(check, &[("README.md", "# Nothing")]), "README.md shows no command");
 }
 
 #[test]

@@ -51,23 +51,12 @@ const RULES: [(&str, &[&str]); 20] = [
 ];
 
 /// The binaries beside `main`.
-const BINARIES: &[&str] = &[
-    "produce",
-    "analyze",
-    "deliver",
-    "backend",
-    "backend::aws",
-    "backend::embedded",
-    "config",
-    "telemetry",
-];
+const BINARIES: &[&str] =
+    &["produce", "analyze", "deliver", "backend", "backend::aws", "backend::embedded", "config", "telemetry"];
 
 pub(super) fn check(files: &[File]) -> Vec<String> {
     let shipped = |file: &&File| file.is_rust() && file.path.starts_with("src/") && file.path != "src/lib.rs";
-    let shipped = files
-        .iter()
-        .filter(shipped)
-        .filter(|file| !is_for_tests(file, files));
+    let shipped = files.iter().filter(shipped).filter(|file| !is_for_tests(file, files));
     shipped.flat_map(check_file).collect()
 }
 
@@ -78,10 +67,7 @@ fn check_file(file: &File) -> Vec<String> {
         _ if home.first() == Some(&"bin") => BINARIES,
         Some((_, allowed)) => *allowed,
         None => {
-            return vec![format!(
-                "{}: module {ours} has no rule; add one to RULES",
-                file.path
-            )];
+            return vec![format!("{}: module {ours} has no rule; add one to RULES", file.path)];
         }
     };
     let mut complaints = Vec::new();
@@ -143,10 +129,7 @@ fn named(code: &str, home: &[&str]) -> Vec<(usize, Vec<String>)> {
 fn resolve(path: &[String], home: &[&str]) -> Option<Vec<String>> {
     let up = path.iter().take_while(|part| *part == "super").count();
     let rest = path.iter().skip(up.max(1)).cloned();
-    let base = home
-        .iter()
-        .take(home.len().saturating_sub(up))
-        .map(|part| (*part).to_owned());
+    let base = home.iter().take(home.len().saturating_sub(up)).map(|part| (*part).to_owned());
     (path.len() > 1).then(|| base.chain(rest).collect())
 }
 
@@ -155,10 +138,8 @@ pub(super) fn expand(text: &str, prefix: &mut Vec<String>, paths: &mut Vec<Vec<S
     let (depth, mut at) = (prefix.len(), 0);
     loop {
         at += blanks(&text[at..]);
-        let name: String = text[at..]
-            .chars()
-            .take_while(|c| c.is_alphanumeric() || *c == '_' || *c == '*')
-            .collect();
+        let name: String =
+            text[at..].chars().take_while(|c| c.is_alphanumeric() || *c == '_' || *c == '*').collect();
         at += name.len();
         if !name.is_empty() {
             prefix.push(name);
@@ -204,10 +185,7 @@ fn bad_imports_are_found() {
         ("src/render.rs", "use super::config::Config;"),
         ("src/render/table.rs", "use super::super::config;"),
         ("src/produce.rs", "use crate::backend::embedded::Embedded;"),
-        (
-            "src/produce.rs",
-            "use crate::backend::{Stream, embedded::{self}};",
-        ),
+        ("src/produce.rs", "use crate::backend::{Stream, embedded::{self}};"),
         ("src/backend/mod.rs", "use crate::clock::Clock;"),
         ("src/backend/aws/mod.rs", "use crate::backend::embedded::store;"),
         ("src/engine/window.rs", "use crate::clock::Clock;"),
@@ -221,10 +199,7 @@ fn bad_imports_are_found() {
         assert!(!found(path, code).is_empty(), "{path}: {code}");
     }
     assert_eq!(
-        found(
-            "src/render/table.rs",
-            "//! Doc.\n\nuse crate::{engine::row::Row, config};"
-        ),
+        found("src/render/table.rs", "//! Doc.\n\nuse crate::{engine::row::Row, config};"),
         "src/render/table.rs line 3: render may not name config"
     );
 }
@@ -232,34 +207,13 @@ fn bad_imports_are_found() {
 #[test]
 fn good_imports_are_left_alone() {
     for (path, code) in [
-        (
-            "src/render/table.rs",
-            "use crate::{engine::{row::Row, time::Timestamp}, render::{Cell, text}};",
-        ),
-        (
-            "src/render/table.rs",
-            "use super::Report; pub(crate) fn f() {} pub(super) fn g() {}",
-        ),
-        (
-            "src/render/table.rs",
-            "//! crate::config\nfn f() { g(\"crate::config\") }",
-        ),
-        (
-            "src/render/table.rs",
-            "#[cfg(test)]\nmod tests { use crate::config; }",
-        ),
-        (
-            "src/produce.rs",
-            "use crate::{backend::{Backend, StreamWriter as Writer}, tail::Tail};",
-        ),
-        (
-            "src/backend/embedded/mod.rs",
-            "use crate::backend::{Backend, embedded::store::Store};",
-        ),
-        (
-            "src/main.rs",
-            "use logtally::{app::{self, Exit}, cli::Cli}; const N: &str = logtally_name();",
-        ),
+        ("src/render/table.rs", "use crate::{engine::{row::Row, time::Timestamp}, render::{Cell, text}};"),
+        ("src/render/table.rs", "use super::Report; pub(crate) fn f() {} pub(super) fn g() {}"),
+        ("src/render/table.rs", "//! crate::config\nfn f() { g(\"crate::config\") }"),
+        ("src/render/table.rs", "#[cfg(test)]\nmod tests { use crate::config; }"),
+        ("src/produce.rs", "use crate::{backend::{Backend, StreamWriter as Writer}, tail::Tail};"),
+        ("src/backend/embedded/mod.rs", "use crate::backend::{Backend, embedded::store::Store};"),
+        ("src/main.rs", "use logtally::{app::{self, Exit}, cli::Cli}; const N: &str = logtally_name();"),
         ("src/lib.rs", "pub mod anything;"),
         (
             "src/engine/window.rs",

@@ -16,10 +16,7 @@ pub(super) fn short_and_opened(files: &[File]) -> Vec<String> {
     for file in files.iter().filter(|file| file.is_rust()) {
         let lines = file.text.lines().count();
         if lines > MOST_LINES {
-            complaints.push(format!(
-                "{} has {lines} lines; {MOST_LINES} are the most",
-                file.path
-            ));
+            complaints.push(format!("{} has {lines} lines; {MOST_LINES} are the most", file.path));
         }
         if !file.text.starts_with("//! ") {
             complaints.push(format!("{} does not open with its purpose, `//! …`", file.path));
@@ -39,9 +36,7 @@ pub(super) fn twin_backends(files: &[File]) -> Vec<String> {
     }
     let lacks = |dir: &str, there: &[&str], here: &[&str]| -> Vec<String> {
         let missing = there.iter().filter(|name| !here.contains(name));
-        missing
-            .map(|name| format!("src/backend/{dir} lacks {name}, which the other backend has"))
-            .collect()
+        missing.map(|name| format!("src/backend/{dir} lacks {name}, which the other backend has")).collect()
     };
     [lacks("aws", &embedded, &aws), lacks("embedded", &aws, &embedded)].concat()
 }
@@ -60,13 +55,9 @@ pub(super) fn reached(files: &[File]) -> Vec<String> {
             reached.extend([format!("{dir}/{name}.rs"), format!("{dir}/{name}/mod.rs")]);
         }
     }
-    let tests = files
-        .iter()
-        .filter(|file| file.is_rust() && file.path.starts_with("tests/it/"));
+    let tests = files.iter().filter(|file| file.is_rust() && file.path.starts_with("tests/it/"));
     let silent = tests.filter(|file| !reached.contains(&file.path));
-    silent
-        .map(|file| format!("{} is declared nowhere, so that it never runs", file.path))
-        .collect()
+    silent.map(|file| format!("{} is declared nowhere, so that it never runs", file.path)).collect()
 }
 
 fn declared(code: &str) -> Vec<&str> {
@@ -83,11 +74,7 @@ pub(super) fn none_ignored(files: &[File]) -> Vec<String> {
         // Attributes begin their line; a text that speaks of them does not.
         for (line, text) in file.text.lines().enumerate() {
             if text.trim_start().starts_with("#[ignore") {
-                complaints.push(format!(
-                    "{} line {}: a test that is ignored is none",
-                    file.path,
-                    line + 1
-                ));
+                complaints.push(format!("{} line {}: a test that is ignored is none", file.path, line + 1));
             }
         }
     }
@@ -99,11 +86,7 @@ fn long_files_and_files_without_purpose_are_found() {
     let long = format!("//! Long.\n{}", "\n".repeat(MOST_LINES));
     let found = complaints(
         short_and_opened,
-        &[
-            ("src/a.rs", &long),
-            ("src/b.rs", "use std::fmt;\n"),
-            ("c.md", "# C"),
-        ],
+        &[("src/a.rs", &long), ("src/b.rs", "use std::fmt;\n"), ("c.md", "# C")],
     );
     insta::assert_snapshot!(found, @"
     src/a.rs has 401 lines; 400 are the most
@@ -123,10 +106,7 @@ fn a_backend_that_lacks_a_file_is_found() {
     src/backend/embedded lacks metrics.rs, which the other backend has
     ");
     assert_eq!(complaints(twin_backends, &[embedded, own]), "");
-    assert_eq!(
-        complaints(twin_backends, &[embedded, own, ("src/backend/aws/stream.rs", "")]),
-        ""
-    );
+    assert_eq!(complaints(twin_backends, &[embedded, own, ("src/backend/aws/stream.rs", "")]), "");
 }
 
 #[test]
@@ -141,10 +121,7 @@ fn a_test_file_that_nobody_declares_is_found() {
     assert_eq!(complaints(reached, &files), "");
     for silent in ["tests/it/d.rs", "tests/it/b/deep.rs", "tests/it/deep.rs"] {
         let found = complaints(reached, &[&files[..], &[(silent, "")]].concat());
-        assert_eq!(
-            found,
-            format!("{silent} is declared nowhere, so that it never runs")
-        );
+        assert_eq!(found, format!("{silent} is declared nowhere, so that it never runs"));
     }
 }
 

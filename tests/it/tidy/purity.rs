@@ -7,39 +7,19 @@ use super::{
 };
 
 /// Words that no pure code says.
-const WORDS: [&str; 8] = [
-    "async",
-    "await",
-    "Instant",
-    "SystemTime",
-    "Utc::now",
-    "Local::now",
-    "rand",
-    "RandomState",
-];
+const WORDS: [&str; 8] =
+    ["async", "await", "Instant", "SystemTime", "Utc::now", "Local::now", "rand", "RandomState"];
 
 /// Modules of the standard library that reach out.
 const MODULES: [&str; 5] = ["env", "fs", "net", "process", "thread"];
 
 /// Crates that reach out.
-const CRATES: [&str; 8] = [
-    "getrandom",
-    "indicatif",
-    "notify",
-    "rusqlite",
-    "rustix",
-    "tokio",
-    "tracing",
-    "ureq",
-];
+const CRATES: [&str; 8] =
+    ["getrandom", "indicatif", "notify", "rusqlite", "rustix", "tokio", "tracing", "ureq"];
 
 pub(super) fn check(files: &[File]) -> Vec<String> {
-    let pure = files
-        .iter()
-        .filter(|file| file.is_rust() && file.path.starts_with("src/engine/"));
-    pure.filter(|file| !is_for_tests(file, files))
-        .flat_map(check_file)
-        .collect()
+    let pure = files.iter().filter(|file| file.is_rust() && file.path.starts_with("src/engine/"));
+    pure.filter(|file| !is_for_tests(file, files)).flat_map(check_file).collect()
 }
 
 fn check_file(file: &File) -> Vec<String> {
@@ -57,16 +37,9 @@ fn check_file(file: &File) -> Vec<String> {
     for at in words(&code, "std") {
         let mut paths = Vec::new();
         expand(&code[at..], &mut Vec::new(), &mut paths);
-        let reaching = |path: &&Vec<String>| {
-            path.get(1)
-                .is_some_and(|module| MODULES.contains(&module.as_str()))
-        };
-        complaints.extend(
-            paths
-                .iter()
-                .filter(reaching)
-                .map(|path| complain(at, &path.join("::"))),
-        );
+        let reaching =
+            |path: &&Vec<String>| path.get(1).is_some_and(|module| MODULES.contains(&module.as_str()));
+        complaints.extend(paths.iter().filter(reaching).map(|path| complain(at, &path.join("::"))));
     }
     complaints
 }
@@ -95,10 +68,7 @@ fn impure_code_is_found() {
         "fn f() { std::thread::sleep(d) }",
         "fn f() { chrono::Utc::now() }",
     ] {
-        assert!(
-            !complaints(check, &[("src/engine/x.rs", code)]).is_empty(),
-            "{code}"
-        );
+        assert!(!complaints(check, &[("src/engine/x.rs", code)]).is_empty(), "{code}");
     }
     assert_eq!(
         complaints(check, &[("src/engine/x/y.rs", "\nuse std::fs;")]),

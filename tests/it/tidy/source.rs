@@ -12,10 +12,7 @@ pub(super) struct File {
 
 impl File {
     pub(super) fn new(path: &str, text: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
+        Self { path: path.to_owned(), text: text.to_owned() }
     }
 
     /// Every Rust file and every Markdown file of the package.
@@ -33,15 +30,11 @@ impl File {
     }
 
     pub(super) fn is_rust(&self) -> bool {
-        Path::new(&self.path)
-            .extension()
-            .is_some_and(|extension| extension == "rs")
+        Path::new(&self.path).extension().is_some_and(|extension| extension == "rs")
     }
 
     pub(super) fn is_markdown(&self) -> bool {
-        Path::new(&self.path)
-            .extension()
-            .is_some_and(|extension| extension == "md")
+        Path::new(&self.path).extension().is_some_and(|extension| extension == "md")
     }
 
     /// The code alone: comments, texts and what is compiled for tests only are blank, line ends stay.
@@ -85,19 +78,12 @@ fn without_words(text: &str) -> String {
     let mut code = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let length = word_at(
-            &text.as_bytes()[at..],
-            at.checked_sub(1).map(|before| bytes[before]),
-        );
+        let length = word_at(&text.as_bytes()[at..], at.checked_sub(1).map(|before| bytes[before]));
         if length == 0 {
             code.push(bytes[at]);
             at += 1;
         } else {
-            code.extend(
-                bytes[at..at + length]
-                    .iter()
-                    .map(|&byte| if byte == b'\n' { b'\n' } else { b' ' }),
-            );
+            code.extend(bytes[at..at + length].iter().map(|&byte| if byte == b'\n' { b'\n' } else { b' ' }));
             at += length;
         }
     }
@@ -117,8 +103,7 @@ fn word_at(rest: &[u8], before: Option<u8>) -> usize {
         [b'\'', tail @ ..] => {
             // A character ends within four bytes; else it is a lifetime.
             let end = tail.iter().take(5).position(|&byte| byte == b'\'');
-            end.filter(|&end| end > 0 && (end == 1 || tail[0] >= 0x80))
-                .map_or(0, |end| end + 2)
+            end.filter(|&end| end > 0 && (end == 1 || tail[0] >= 0x80)).map_or(0, |end| end + 2)
         }
         _ => 0,
     }
@@ -169,10 +154,7 @@ fn without_tests(code: &str) -> String {
     let mut rest = code.to_owned();
     while let Some(start) = rest.find(ATTRIBUTE) {
         let end = item_end(rest.as_bytes(), start + ATTRIBUTE.len());
-        let blank: String = rest[start..end]
-            .chars()
-            .map(|c| if c == '\n' { '\n' } else { ' ' })
-            .collect();
+        let blank: String = rest[start..end].chars().map(|c| if c == '\n' { '\n' } else { ' ' }).collect();
         rest.replace_range(start..end, &blank);
     }
     rest
@@ -206,16 +188,9 @@ fn walk(root: &Path, dir: &Path, files: &mut Vec<File>) {
 }
 
 fn add(root: &Path, path: &Path, files: &mut Vec<File>) {
-    let wanted = path
-        .extension()
-        .is_some_and(|extension| extension == "rs" || extension == "md");
+    let wanted = path.extension().is_some_and(|extension| extension == "rs" || extension == "md");
     if wanted && path.is_file() {
-        let name = path
-            .strip_prefix(root)
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .replace('\\', "/");
+        let name = path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
         files.push(File::new(&name, &fs::read_to_string(path).unwrap()));
     }
 }

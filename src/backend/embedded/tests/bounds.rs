@@ -19,10 +19,7 @@ use crate::{
 };
 
 fn passed(position: &str) -> Checkpoint {
-    Checkpoint {
-        position: Some(SequenceNumber(position.to_owned())),
-        state: Vec::new(),
-    }
+    Checkpoint { position: Some(SequenceNumber(position.to_owned())), state: Vec::new() }
 }
 
 fn first() -> ShardId {
@@ -39,10 +36,7 @@ async fn full(backend: &Embedded) {
 #[tokio::test]
 async fn a_full_stream_waits_for_its_consumer() {
     let sandbox = Sandbox::new();
-    let settings = Settings {
-        max_bytes: 250_000,
-        ..sandbox.settings()
-    };
+    let settings = Settings { max_bytes: 250_000, ..sandbox.settings() };
     let backend = Embedded::open(settings).await.unwrap();
     let analyze = backend.checkpoints(Stage::Analyze).await.unwrap();
     for _ in 0..2 {
@@ -53,46 +47,25 @@ async fn a_full_stream_waits_for_its_consumer() {
     full(&backend).await;
     assert!(tasks.try_join_next().is_none());
 
-    let outbox = vec![Outgoing {
-        partition_key: "rows".to_owned(),
-        hash_key: None,
-        data: noise(10).into(),
-    }];
+    let outbox = vec![Outgoing { partition_key: "rows".to_owned(), hash_key: None, data: noise(10).into() }];
     analyze.save(&first(), passed("1"), outbox).await.unwrap();
     tasks.join_next().await.unwrap().unwrap().unwrap();
     let stats = &backend.stream_stats(Stream::Input).await.unwrap()[0];
-    assert_eq!(
-        (stats.records, stats.appended_records, stats.expired_records),
-        (2, 3, 0)
-    );
-    assert_eq!(
-        (stats.stored_bytes, stats.appended_bytes, &stats.gap),
-        (200_000, 300_000, &None)
-    );
+    assert_eq!((stats.records, stats.appended_records, stats.expired_records), (2, 3, 0));
+    assert_eq!((stats.stored_bytes, stats.appended_bytes, &stats.gap), (200_000, 300_000, &None));
     let (oldest, newest) = stats.positions.clone().unwrap();
     assert_eq!((oldest.0.as_str(), newest.0.as_str()), ("2", "3"));
-    backend
-        .reader(Stream::Input, &first(), StartAt::After(oldest))
-        .await
-        .unwrap();
+    backend.reader(Stream::Input, &first(), StartAt::After(oldest)).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_full_output_stream_holds_up_the_cut_that_would_add_to_it() {
     let sandbox = Sandbox::new();
-    let settings = Settings {
-        max_bytes: 10_000,
-        ..sandbox.settings()
-    };
+    let settings = Settings { max_bytes: 10_000, ..sandbox.settings() };
     let backend = Embedded::open(settings).await.unwrap();
     let analyze = backend.checkpoints(Stage::Analyze).await.unwrap();
-    let outbox = || {
-        vec![Outgoing {
-            partition_key: "rows".to_owned(),
-            hash_key: None,
-            data: noise(6_000).into(),
-        }]
-    };
+    let outbox =
+        || vec![Outgoing { partition_key: "rows".to_owned(), hash_key: None, data: noise(6_000).into() }];
     analyze.save(&first(), passed("1"), outbox()).await.unwrap();
     let (saving, mut tasks) = (analyze.clone(), JoinSet::new());
     tasks.spawn(async move { saving.save(&first(), passed("2"), outbox()).await });
@@ -108,16 +81,10 @@ async fn a_full_output_stream_holds_up_the_cut_that_would_add_to_it() {
 #[tokio::test]
 async fn a_single_append_above_the_bound_passes_when_it_is_alone() {
     let sandbox = Sandbox::new();
-    let settings = Settings {
-        max_bytes: 1_000,
-        ..sandbox.settings()
-    };
+    let settings = Settings { max_bytes: 1_000, ..sandbox.settings() };
     let backend = Embedded::open(settings).await.unwrap();
     append(&backend, Stream::Input, noise(5_000)).await.unwrap();
-    assert_eq!(
-        backend.stream_stats(Stream::Input).await.unwrap()[0].stored_bytes,
-        5_000
-    );
+    assert_eq!(backend.stream_stats(Stream::Input).await.unwrap()[0].stored_bytes, 5_000);
 }
 
 #[tokio::test]
@@ -128,16 +95,11 @@ async fn what_expires_unread_is_in_the_books_and_in_the_message() {
         let now = Arc::clone(&now);
         Clock::from_fn(move || Timestamp::from_millis(now.load(Ordering::SeqCst)))
     };
-    let settings = Settings {
-        clock,
-        ..sandbox.settings()
-    };
+    let settings = Settings { clock, ..sandbox.settings() };
     let backend = Embedded::open(settings).await.unwrap();
     let analyze = backend.checkpoints(Stage::Analyze).await.unwrap();
     for _ in 0..5 {
-        append(&backend, Stream::Input, b"line\n".repeat(200))
-            .await
-            .unwrap();
+        append(&backend, Stream::Input, b"line\n".repeat(200)).await.unwrap();
         now.fetch_add(1_000, Ordering::SeqCst);
     }
     analyze.save(&first(), passed("2"), Vec::new()).await.unwrap();
@@ -149,19 +111,10 @@ async fn what_expires_unread_is_in_the_books_and_in_the_message() {
             break stats;
         }
     };
-    let arrivals = Some((
-        Timestamp::from_millis(1_800_000_002_000),
-        Timestamp::from_millis(1_800_000_004_000),
-    ));
-    let loss = Loss {
-        records: Some(3),
-        bytes: Some(3_000),
-        arrivals,
-    };
-    assert_eq!(
-        (stats.expired_records, stats.expired_bytes, stats.gap),
-        (3, 3_000, Some(loss))
-    );
+    let arrivals =
+        Some((Timestamp::from_millis(1_800_000_002_000), Timestamp::from_millis(1_800_000_004_000)));
+    let loss = Loss { records: Some(3), bytes: Some(3_000), arrivals };
+    assert_eq!((stats.expired_records, stats.expired_bytes, stats.gap), (3, 3_000, Some(loss)));
     let stale = |position: &str| StartAt::After(SequenceNumber(position.to_owned()));
     let opened = backend.reader(Stream::Input, &first(), stale("2")).await;
     assert!(matches!(&opened, Err(BackendError::Gone { loss: found, .. }) if *found == loss));
@@ -182,15 +135,9 @@ async fn what_expires_unread_is_in_the_books_and_in_the_message() {
         @r#"failed: "49590338271490256608559692538361571095921575989136588898" is no position in the input stream"#
     );
 
-    let mut reader = backend
-        .reader(Stream::Input, &first(), StartAt::TrimHorizon)
-        .await
-        .unwrap();
+    let mut reader = backend.reader(Stream::Input, &first(), StartAt::TrimHorizon).await.unwrap();
     let through = reader.next_batch().await.unwrap().through.unwrap();
-    analyze
-        .save(&first(), passed(&through.0), Vec::new())
-        .await
-        .unwrap();
+    analyze.save(&first(), passed(&through.0), Vec::new()).await.unwrap();
     let stats = backend.stream_stats(Stream::Input).await.unwrap().remove(0);
     assert_eq!(
         (stats.expired_records, stats.gap),

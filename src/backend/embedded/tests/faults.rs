@@ -40,16 +40,9 @@ async fn a_full_disk_is_waited_for() {
     limit_pages(&backend, 1_000_000).await;
     append(&backend, Stream::Input, noise(100_000)).await.unwrap();
     let stats = backend.stream_stats(Stream::Input).await.unwrap();
-    assert_eq!(
-        stats[0].records,
-        stored + 1,
-        "the failed append left nothing behind"
-    );
+    assert_eq!(stats[0].records, stored + 1, "the failed append left nothing behind");
     let shard = backend.shards(Stream::Input).await.unwrap()[0].id.clone();
-    let mut reader = backend
-        .reader(Stream::Input, &shard, StartAt::TrimHorizon)
-        .await
-        .unwrap();
+    let mut reader = backend.reader(Stream::Input, &shard, StartAt::TrimHorizon).await.unwrap();
     let mut read = 0;
     while read < stored + 1 {
         read += reader.next_batch().await.unwrap().records.len() as u64;
@@ -68,20 +61,17 @@ async fn a_job_that_fails_takes_no_other_with_it() {
     });
     let put = |key: &'static str| {
         store.write(0, move |tx: &mut Tx<'_>| {
-            tx.conn
-                .execute("INSERT INTO meta(key, value) VALUES(?1, '')", [key])?;
+            tx.conn.execute("INSERT INTO meta(key, value) VALUES(?1, '')", [key])?;
             Ok(())
         })
     };
     let sql = store.write(0, |tx: &mut Tx<'_>| {
-        tx.conn
-            .execute("INSERT INTO meta(key, value) VALUES('lost', '')", [])?;
+        tx.conn.execute("INSERT INTO meta(key, value) VALUES('lost', '')", [])?;
         tx.conn.execute("INSERT INTO nowhere VALUES(1)", [])?;
         Ok(())
     });
     let ours = store.write(0, |tx: &mut Tx<'_>| -> Result<(), Fault> {
-        tx.conn
-            .execute("INSERT INTO meta(key, value) VALUES('lost too', '')", [])?;
+        tx.conn.execute("INSERT INTO meta(key, value) VALUES('lost too', '')", [])?;
         Err(refused("no").into())
     });
     let (_, first, sql, ours, last, ()) =
@@ -90,16 +80,10 @@ async fn a_job_that_fails_takes_no_other_with_it() {
         });
     first.unwrap();
     last.unwrap();
-    assert_eq!(
-        sandbox.message(sql),
-        "failed: DIR/state.db: no such table: nowhere"
-    );
+    assert_eq!(sandbox.message(sql), "failed: DIR/state.db: no such table: nowhere");
     assert_eq!(sandbox.message(ours), "failed: no");
     let keys = "SELECT group_concat(key, ', ') FROM (SELECT key FROM meta ORDER BY key)";
-    let keys: String = store
-        .read(move |conn| Ok(conn.query_row(keys, [], |row| row.get(0))?))
-        .await
-        .unwrap();
+    let keys: String = store.read(move |conn| Ok(conn.query_row(keys, [], |row| row.get(0))?)).await.unwrap();
     assert_eq!(keys, "first, last, machine, node");
 }
 
@@ -114,16 +98,12 @@ async fn a_transaction_that_sqlite_gives_up_fails_all_of_its_jobs() {
         Ok(())
     });
     let put = store.write(0, |tx: &mut Tx<'_>| {
-        tx.conn
-            .execute("INSERT INTO meta(key, value) VALUES('first', '')", [])?;
+        tx.conn.execute("INSERT INTO meta(key, value) VALUES('first', '')", [])?;
         Ok(())
     });
     let abort = store.write(0, |tx: &mut Tx<'_>| -> Result<(), Fault> {
         tx.conn.execute_batch("ROLLBACK")?;
-        Err(Fault::Sql(rusqlite::Error::SqliteFailure(
-            ffi::Error::new(ffi::SQLITE_FULL),
-            None,
-        )))
+        Err(Fault::Sql(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), None)))
     });
     let (_, put, abort, ()) = tokio::join!(blocker, put, abort, async {
         release.send(()).unwrap();
@@ -152,8 +132,7 @@ async fn jobs_in_the_queue_are_done_when_the_last_handle_goes() {
     tokio::task::yield_now().await;
     tasks.spawn(async move {
         let tell = move |tx: &mut Tx<'_>| {
-            tx.conn
-                .execute("INSERT INTO meta(key, value) VALUES('late', '')", [])?;
+            tx.conn.execute("INSERT INTO meta(key, value) VALUES('late', '')", [])?;
             done.send(()).ok();
             Ok(())
         };
@@ -170,16 +149,11 @@ async fn jobs_in_the_queue_are_done_when_the_last_handle_goes() {
 async fn a_record_that_was_damaged_is_named() {
     let sandbox = Sandbox::new();
     let backend = sandbox.open().await;
-    append(&backend, Stream::Input, b"line\n".repeat(1_000))
-        .await
-        .unwrap();
+    append(&backend, Stream::Input, b"line\n".repeat(1_000)).await.unwrap();
     let spoil = |tx: &mut Tx<'_>| Ok(tx.conn.execute("UPDATE record SET data = x'00', codec = 1", [])?);
     backend.store.write(0, spoil).await.unwrap();
     let shard = backend.shards(Stream::Input).await.unwrap()[0].id.clone();
-    let mut reader = backend
-        .reader(Stream::Input, &shard, StartAt::TrimHorizon)
-        .await
-        .unwrap();
+    let mut reader = backend.reader(Stream::Input, &shard, StartAt::TrimHorizon).await.unwrap();
     insta::assert_snapshot!(
         sandbox.message(reader.next_batch().await),
         @"failed: record 1 of shardId-000000000000 in the input stream is damaged: restore a copy of the file, or move it away to begin anew"

@@ -23,10 +23,7 @@ async fn a_directory_is_no_file() {
 #[tokio::test]
 async fn a_file_that_must_exist_is_not_created() {
     let sandbox = Sandbox::new();
-    let settings = Settings {
-        create: false,
-        ..sandbox.settings()
-    };
+    let settings = Settings { create: false, ..sandbox.settings() };
     insta::assert_snapshot!(
         sandbox.message(Embedded::open(settings).await),
         @"failed: DIR/state.db does not exist: no stage has run with this state_dir yet"
@@ -37,10 +34,8 @@ async fn a_file_that_must_exist_is_not_created() {
 #[tokio::test]
 async fn a_directory_that_is_missing_is_created_unless_something_is_in_its_place() {
     let sandbox = Sandbox::new();
-    let settings = |below: &str| Settings {
-        path: sandbox.directory.path().join(below),
-        ..sandbox.settings()
-    };
+    let settings =
+        |below: &str| Settings { path: sandbox.directory.path().join(below), ..sandbox.settings() };
     Embedded::open(settings("a/b/state.db")).await.unwrap();
     fs::write(sandbox.directory.path().join("file"), "text").unwrap();
     insta::assert_snapshot!(
@@ -56,10 +51,7 @@ async fn an_absurd_number_of_shards_is_refused() {
         (0, "failed: a stream has 1 to 1000 shards, not 0"),
         (1_001, "failed: a stream has 1 to 1000 shards, not 1001"),
     ] {
-        let settings = Settings {
-            input_shards: count,
-            ..sandbox.settings()
-        };
+        let settings = Settings { input_shards: count, ..sandbox.settings() };
         assert_eq!(sandbox.message(Embedded::open(settings).await), message);
     }
 }
@@ -107,8 +99,7 @@ async fn a_damaged_file_is_named_with_the_remedy() {
     let file = fs::File::options().write(true).open(sandbox.path()).unwrap();
     let pages = file.metadata().unwrap().len() / schema::PAGE.cast_unsigned();
     for page in 1..pages {
-        file.write_all_at(&[0xa5; 64], page * schema::PAGE.cast_unsigned())
-            .unwrap();
+        file.write_all_at(&[0xa5; 64], page * schema::PAGE.cast_unsigned()).unwrap();
     }
     insta::assert_snapshot!(
         sandbox.message(Embedded::open(sandbox.settings()).await),
@@ -120,34 +111,25 @@ async fn a_damaged_file_is_named_with_the_remedy() {
 async fn an_empty_file_is_a_new_one() {
     let sandbox = Sandbox::new();
     fs::write(sandbox.path(), "").unwrap();
-    append(&sandbox.open().await, Stream::Input, b"line\n".to_vec())
-        .await
-        .unwrap();
+    append(&sandbox.open().await, Stream::Input, b"line\n".to_vec()).await.unwrap();
 }
 
 #[test]
 fn many_may_create_the_file_at_once() {
     let sandbox = Sandbox::new();
     let nodes: Vec<_> = std::thread::scope(|scope| {
-        let opening: Vec<_> = (0..8)
-            .map(|_| scope.spawn(|| schema::open(&sandbox.settings()).unwrap().1))
-            .collect();
+        let opening: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| schema::open(&sandbox.settings()).unwrap().1)).collect();
         opening.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    assert!(
-        nodes.windows(2).all(|pair| pair[0] == pair[1]),
-        "one file, one node: {nodes:?}"
-    );
+    assert!(nodes.windows(2).all(|pair| pair[0] == pair[1]), "one file, one node: {nodes:?}");
 }
 
 #[tokio::test]
 async fn shards_stay_as_they_were_created() {
     let sandbox = Sandbox::new();
     drop(sandbox.open().await);
-    let settings = Settings {
-        input_shards: 7,
-        ..sandbox.settings()
-    };
+    let settings = Settings { input_shards: 7, ..sandbox.settings() };
     let backend = Embedded::open(settings).await.unwrap();
     assert_eq!(backend.shards(Stream::Input).await.unwrap().len(), 1);
 }
@@ -156,10 +138,7 @@ async fn shards_stay_as_they_were_created() {
 fn a_clone_of_the_machine_is_another_node() {
     let sandbox = Sandbox::new();
     let node = |machine: &str| {
-        let settings = Settings {
-            machine: machine.to_owned(),
-            ..sandbox.settings()
-        };
+        let settings = Settings { machine: machine.to_owned(), ..sandbox.settings() };
         schema::open(&settings).unwrap().1
     };
     let first = node("");
@@ -195,16 +174,9 @@ async fn what_was_acknowledged_is_in_the_file_and_not_only_in_memory() {
     let copy = Sandbox::new();
     for suffix in ["", "-wal"] {
         let name = format!("state.db{suffix}");
-        fs::copy(
-            sandbox.directory.path().join(&name),
-            copy.directory.path().join(&name),
-        )
-        .unwrap();
+        fs::copy(sandbox.directory.path().join(&name), copy.directory.path().join(&name)).unwrap();
     }
-    let copied = Embedded::open(Settings {
-        clock: at(0),
-        ..copy.settings()
-    });
+    let copied = Embedded::open(Settings { clock: at(0), ..copy.settings() });
     let stats = copied.await.unwrap().stream_stats(Stream::Input).await.unwrap();
     assert_eq!(stats[0].records, 1);
 }
