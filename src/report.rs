@@ -1,1 +1,54 @@
 //! Counts per application from the metrics. Counts nothing itself.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    backend::{Backend, Datum, Result},
+    engine::{
+        metric::{REQUEST_COUNT, RESPONSE_COUNT},
+        time::Timestamp,
+    },
+};
+
+/// What one application's requests came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Count {
+    /// Requests.
+    pub requests: u64,
+    /// Of those, answered with a status of 400 and above.
+    pub errors: u64,
+}
+
+/// Requests and errors by application, over the windows that start in `from..to`.
+///
+/// # Errors
+/// What the metrics fail with.
+pub async fn counts(
+    backend: &impl Backend,
+    (from, to): (Timestamp, Timestamp),
+    application: Option<&str>,
+) -> Result<BTreeMap<String, Count>> {
+    let mut counts: BTreeMap<String, Count> = BTreeMap::new();
+    let wanted = |name: &str| application.is_none_or(|wanted| wanted == name);
+    for datum in backend.read_metrics(REQUEST_COUNT, from, to).await? {
+        if let Some(name) = dimension(&datum, 0).filter(|name| wanted(name)) {
+            counts.entry(name.to_owned()).or_default().requests += count(datum.value);
+        }
+    }
+    for datum in backend.read_metrics(RESPONSE_COUNT, from, to).await? {
+        let is_error = dimension(&datum, 1).is_some_and(|class| class.starts_with(['4', '5']));
+        if let Some(name) = dimension(&datum, 0).filter(|name| is_error && wanted(name)) {
+            counts.entry(name.to_owned()).or_default().errors += count(datum.value);
+        }
+    }
+    Ok(counts)
+}
+
+fn dimension(datum: &Datum, index: usize) -> Option<&str> {
+    datum.series.dimensions.get(index).map(|(_, value)| value.as_str())
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sums of counts are whole and not negative")]
+pub(crate) fn count(sum: f64) -> u64 {
+    sum.round() as u64
+}
