@@ -34,3 +34,10 @@ fn reason(format: &LogFormat, line: impl AsRef<[u8]>) -> Option<Reason> {
         .err()
         .map(|malformed| malformed.reason)
 }
+
+#[test]
+fn a_format_is_shared_between_threads() {
+    fn shared<T: Clone + Send + Sync + fmt::Debug>(_: &T) {}
+    shared(&combined());
+    insta::assert_snapshot!(format!("{:?}", LogFormat::named("common").unwrap()), @r#"LogFormat("%h %l %u %t \"%r\" %>s %b", ..)"#);
+}
