@@ -1,5 +1,7 @@
 //! Why a line is malformed: a closed set, so that counters by reason always add up.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// Why a line could not be counted. [`Reason::as_str`] is the name that users see.
@@ -80,4 +82,39 @@ pub struct Malformed {
     pub reason: Reason,
     /// The byte at which that was found, counted from 1.
     pub column: usize,
+}
+
+/// As [`Reason::as_str`].
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// For people: `host at byte 1`.
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at byte {}", self.reason, self.column)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_stands_in_all_once_by_its_name() {
+        for (index, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index);
+            assert_eq!(serde_json::to_string(&reason).unwrap(), format!("\"{reason}\""));
+        }
+        assert_eq!(
+            Malformed {
+                reason: Reason::Host,
+                column: 1
+            }
+            .to_string(),
+            "host at byte 1"
+        );
+    }
 }

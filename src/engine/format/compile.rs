@@ -158,9 +158,9 @@ fn kind_of(directive: &Directive, position: usize) -> Result<(Kind, Slot), Forma
             (Kind::Number, Slot::None)
         }
         (Name::One('P'), Some("hextid")) => (Kind::Hexadecimal, Slot::None),
-        (Name::One('D'), None)
-        | (Name::One('T'), None | Some("s" | "ms" | "us"))
-        | (Name::Caret('F', 'B'), None) => (Kind::Duration, Slot::None),
+        (Name::One('D' | 'T') | Name::Caret('F', 'B'), None) | (Name::One('T'), Some("s" | "ms" | "us")) => {
+            (Kind::Duration, Slot::None)
+        }
         (Name::One('X'), None) => (Kind::Connection, Slot::None),
         (Name::One('L'), None | Some("c")) | (Name::One('f' | 'R'), None) => (Kind::Text, Slot::None),
         (Name::One('i'), Some(header)) => (Kind::Text, header_slot(header)),

@@ -54,7 +54,7 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, FormatError> {
     let mut rest = text;
     while !rest.is_empty() {
         let position = text.len() - rest.len() + 1;
-        let (after, piece) = piece(rest).map_err(|err| fault(text, rest, err))?;
+        let (after, piece) = piece(rest).map_err(|err| fault(text, rest, &err))?;
         rest = after;
         if let (Piece::Literal(more), Some(last)) = (&piece, tokens.last_mut())
             && let Piece::Literal(bytes) = &mut last.piece
@@ -86,9 +86,9 @@ impl<'a> ParseError<&'a str> for Fault<'a> {
 
 type Parsed<'a, T> = IResult<&'a str, T, Fault<'a>>;
 
-fn fault(text: &str, rest: &str, err: nom::Err<Fault<'_>>) -> FormatError {
+fn fault(text: &str, rest: &str, err: &nom::Err<Fault<'_>>) -> FormatError {
     let (at, reason) = match err {
-        nom::Err::Failure(Fault { at, reason }) | nom::Err::Error(Fault { at, reason }) => (at, reason),
+        nom::Err::Failure(Fault { at, reason }) | nom::Err::Error(Fault { at, reason }) => (*at, *reason),
         nom::Err::Incomplete(_) => (rest, None),
     };
     FormatError::new(text.len() - at.len() + 1, reason.unwrap_or("this is no log format"))
@@ -104,7 +104,7 @@ fn plain(input: &str) -> Parsed<'_, Piece> {
         .parse(input)
 }
 
-/// `\"` as the configuration file needs it, the rest as mod_log_config takes it; any other backslash is itself.
+/// `\"` as the configuration file needs it, the rest as `mod_log_config` takes it; any other backslash is itself.
 fn escape(input: &str) -> Parsed<'_, Piece> {
     preceded(
         tag("\\"),
@@ -149,7 +149,7 @@ fn directive(input: &str) -> Parsed<'_, Directive> {
 }
 
 /// An ordinary error of nom as `None`, so that only a failure stops.
-fn optional<'a, T>(result: Parsed<'a, T>) -> Result<Option<(&'a str, T)>, nom::Err<Fault<'a>>> {
+fn optional<T>(result: Parsed<'_, T>) -> Result<Option<(&str, T)>, nom::Err<Fault<'_>>> {
     match result {
         Ok(found) => Ok(Some(found)),
         Err(nom::Err::Error(_)) => Ok(None),

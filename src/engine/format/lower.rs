@@ -111,7 +111,7 @@ fn ambiguous_ends(parts: &[Part]) -> Vec<Box<[u8]>> {
         segment += 1;
         match &part.kind {
             Kind::Literal(bytes) if bytes.contains(&b'"') => {
-                close(&mut all, std::mem::take(&mut segment), &mut ends)
+                close(&mut all, std::mem::take(&mut segment), &mut ends);
             }
             Kind::Text | Kind::Request => {
                 if let Some(Part { kind: Kind::Literal(then), .. }) = parts.get(index + 1)

@@ -43,21 +43,21 @@ fn holds_day(text: &[u8]) -> bool {
 /// a word other than the last two looks like an address or a name with a domain. What remains undetected is a record
 /// whose host is a single label, which has both an identity and a user, behind one that has neither.
 pub(super) fn user_of_words(user: &[u8]) -> Option<Reason> {
+    let words = || user.rsplit(|&byte| byte == b' ');
+    if words().any(|word| word == b"-") {
+        return Some(Reason::Torn);
+    }
     if user.contains(&b'[') {
         return Some(if holds_day(user) { Reason::Torn } else { Reason::User });
     }
-    let words: Vec<&[u8]> = user.split(|&byte| byte == b' ').collect();
-    if words.contains(&&b"-"[..]) {
-        return Some(Reason::Torn);
-    }
-    if words.iter().any(|word| word.is_empty()) {
+    if words().any(<[u8]>::is_empty) {
         return Some(Reason::User);
     }
-    let hostlike = |word: &&[u8]| {
+    let hostlike = |word: &[u8]| {
         let inner = word.strip_suffix(b".").unwrap_or(word);
         inner.contains(&b'.') || inner.contains(&b':')
     };
-    words.iter().rev().skip(2).any(hostlike).then_some(Reason::Torn)
+    words().skip(2).any(hostlike).then_some(Reason::Torn)
 }
 
 /// The reason that tells most about a line that `reason` stopped `rest` bytes before its end.

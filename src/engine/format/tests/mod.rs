@@ -32,3 +32,10 @@ fn fields(format: &LogFormat, line: impl AsRef<[u8]>) -> String {
 fn reason(format: &LogFormat, line: impl AsRef<[u8]>) -> Option<Reason> {
     parse(format, line.as_ref()).err().map(|malformed| malformed.reason)
 }
+
+#[test]
+fn a_format_is_shared_between_threads() {
+    fn shared<T: Clone + Send + Sync + fmt::Debug>(_: &T) {}
+    shared(&combined());
+    insta::assert_snapshot!(format!("{:?}", LogFormat::named("common").unwrap()), @r#"LogFormat("%h %l %u %t \"%r\" %>s %b", ..)"#);
+}

@@ -1,7 +1,7 @@
 //! A second grammar of the combined format, as plain as can be, that allocates as it likes: what the fast parser says
 //! of a line must be what this one says. Shares no code with it.
 
-use std::net::IpAddr;
+use std::{cell::RefCell, collections::HashMap, net::IpAddr};
 
 use chrono::DateTime;
 use nom::{
@@ -61,24 +61,32 @@ fn is_host(text: &str) -> bool {
         Ok(IpAddr::V6(_)) => regex("^[A-Za-z0-9._-]{1,15}$", zone),
         Err(_) => false,
     };
-    let labels = text.strip_suffix('.').unwrap_or(text).split('.');
+    let mut labels = text.strip_suffix('.').unwrap_or(text).split('.');
     let name = regex(r"^[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*\.?$", text)
         && text.len() <= 253
-        && !labels.last().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+        && !labels
+            .next_back()
+            .is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
     address_ok || name
 }
 
-fn regex(pattern: &str, text: &str) -> bool {
-    regex::Regex::new(pattern).unwrap().is_match(text)
+fn regex(pattern: &'static str, text: &str) -> bool {
+    thread_local!(static COMPILED: RefCell<HashMap<&'static str, regex::Regex>> = RefCell::default());
+    COMPILED.with_borrow_mut(|compiled| {
+        let compiled = compiled
+            .entry(pattern)
+            .or_insert_with(|| regex::Regex::new(pattern).unwrap());
+        compiled.is_match(text)
+    })
 }
 
 fn has_stamp(text: &str) -> bool {
     regex(r"\[[0-9]{2}/[A-Za-z]{3}/[0-9]{4}:", text)
 }
 
-/// Holds no quote but behind a backslash that is no escaped one.
+/// Holds no tab, and no quote but behind a backslash that is no escaped one.
 fn bare(text: &str) -> bool {
-    text == "\"\"" || regex(r#"^([^"\\]|\\.|\\$)*$"#, text)
+    text == "\"\"" || regex(r#"^([^"\\\t]|\\[^\t]|\\$)*$"#, text)
 }
 
 /// The user goes up to the first ` [stamp] "`.
