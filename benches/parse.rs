@@ -32,12 +32,8 @@ fn combined(host: impl Fn(&mut Dice) -> String, user: &str) -> Vec<u8> {
     for line in 0..LINES {
         let host = host(&mut dice);
         let (minute, second) = (line / 3_000 % 60, line / 50 % 60);
-        let path = format!(
-            "/shop/category/{}/item/{}?p={:x}",
-            dice.roll(90),
-            dice.roll(9_000),
-            dice.roll(1 << 10)
-        );
+        let path =
+            format!("/shop/category/{}/item/{}?p={:x}", dice.roll(90), dice.roll(9_000), dice.roll(1 << 10));
         let status = [200, 200, 200, 304, 404, 500]
             .get(usize::try_from(dice.roll(6)).unwrap_or(0))
             .copied()

@@ -33,11 +33,7 @@ struct Refused {
 /// # Errors
 /// If reading or writing fails; what was written up to there is whole lines, as far as `output` took them.
 pub fn run(mut input: impl BufRead, mut output: impl Write, format: &LogFormat) -> io::Result<ParseSummary> {
-    let mut printer = Printer {
-        format,
-        stamps: StampCache::default(),
-        summary: ParseSummary::default(),
-    };
+    let mut printer = Printer { format, stamps: StampCache::default(), summary: ParseSummary::default() };
     // One byte for a carriage return, and one that tells an overlong line from one that just fits.
     let mut line = Vec::new();
     loop {
@@ -86,13 +82,7 @@ impl Printer<'_> {
             Ok(event) => serde_json::to_writer(&mut *output, &Fields::from(&event))?,
             Err(Malformed { reason, column }) => {
                 self.summary.malformed += 1;
-                serde_json::to_writer(
-                    &mut *output,
-                    &Refused {
-                        error: Reason::as_str(reason),
-                        column,
-                    },
-                )?;
+                serde_json::to_writer(&mut *output, &Refused { error: Reason::as_str(reason), column })?;
             }
         }
         output.write_all(b"\n")
@@ -123,13 +113,7 @@ mod tests {
         {"error":"truncated","column":10}
         {"host":"::1","ident":null,"authuser":"","datetime":"10/Oct/2000:13:55:36 +0000","time":"2000-10-10T13:55:36Z","request":"GET /� HTTP/1.1","method":"GET","path":"/�","protocol":"HTTP/1.1","response":200,"bytes":null,"referer":null,"agent":null}
         "#);
-        assert_eq!(
-            summary,
-            ParseSummary {
-                lines: 4,
-                malformed: 2
-            }
-        );
+        assert_eq!(summary, ParseSummary { lines: 4, malformed: 2 });
     }
 
     #[test]
@@ -149,17 +133,8 @@ mod tests {
         ];
         let input = lines.join("\n");
         let whole = printed(&input, input.len() + 1);
-        assert_eq!(
-            whole.1,
-            ParseSummary {
-                lines: 7,
-                malformed: 3
-            }
-        );
-        assert_eq!(
-            whole.0.matches(r#"{"error":"too_long","column":131073}"#).count(),
-            2
-        );
+        assert_eq!(whole.1, ParseSummary { lines: 7, malformed: 3 });
+        assert_eq!(whole.0.matches(r#"{"error":"too_long","column":131073}"#).count(), 2);
         for buffer in [1, 7, 4096, MAX_LINE, MAX_LINE + 2] {
             assert!(printed(&input, buffer) == whole, "{buffer}");
         }

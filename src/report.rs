@@ -48,7 +48,11 @@ fn dimension(datum: &Datum, index: usize) -> Option<&str> {
     datum.series.dimensions.get(index).map(|(_, value)| value.as_str())
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sums of counts are whole and not negative")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "sums of counts are whole and not negative"
+)]
 pub(crate) fn count(sum: f64) -> u64 {
     sum.round() as u64
 }

@@ -100,7 +100,7 @@ async fn begin<B: Backend>(
         if settings.from == StartMode::Now {
             state.inherit(&old.cut.state);
         }
-        outbox = flush(settings, shard, old);
+        (outbox, state.published_before) = flush(settings, shard, old);
     }
     let cut = CutRef { epoch, ended: false, state: &state, outbox: &outbox };
     let state = cut.encode().map_err(|source| AnalyzeError::Cut { shard: shard.id.clone(), source })?;
@@ -114,15 +114,17 @@ async fn begin<B: Backend>(
     }
 }
 
-/// The rows that an old epoch has not sent yet: its outbox, and everything in its windows.
-fn flush(settings: &Settings, shard: &Shard, old: Found) -> Vec<Parcel> {
+/// The rows that an old epoch has not sent yet (its outbox, and everything in its windows), and how many requests it
+/// and those before it published in all.
+fn flush(settings: &Settings, shard: &Shard, old: Found) -> (Vec<Parcel>, u64) {
     let Found { cut, outbox, .. } = old;
     let mut parcels = if outbox == Outbox::Pending { cut.outbox } else { Vec::new() };
     let (mut engine, mut rows) = engine(settings, shard, cut.epoch, cut.state);
     rows.append(&mut engine.close());
     let number = engine.state().cut;
     parcels.extend(pack(&origin(settings, shard, cut.epoch), number, &rows));
-    parcels
+    let state = engine.state();
+    (parcels, state.published_before + state.published)
 }
 
 /// An engine for one shard that goes on from `state`.

@@ -108,13 +108,6 @@ mod tests {
             assert_eq!(reason as usize, index);
             assert_eq!(serde_json::to_string(&reason).unwrap(), format!("\"{reason}\""));
         }
-        assert_eq!(
-            Malformed {
-                reason: Reason::Host,
-                column: 1
-            }
-            .to_string(),
-            "host at byte 1"
-        );
+        assert_eq!(Malformed { reason: Reason::Host, column: 1 }.to_string(), "host at byte 1");
     }
 }

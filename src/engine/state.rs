@@ -41,6 +41,8 @@ pub struct State {
     pub reported: Counters,
     /// Requests published in rows since the epoch began.
     pub published: u64,
+    /// Requests published in rows of earlier epochs.
+    pub published_before: u64,
     /// Malformed lines to show.
     pub samples: Samples,
     /// Largest lag since the last health row, in milliseconds.
@@ -65,6 +67,7 @@ impl State {
             counters: Counters::default(),
             reported: Counters::default(),
             published: 0,
+            published_before: 0,
             samples: Samples::default(),
             lag_ms: 0,
         }

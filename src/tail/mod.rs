@@ -21,7 +21,7 @@ pub use compressed::MAX_UNPACKING;
 pub use discovery::{MAX_DEPTH, MAX_ENTRIES};
 pub use lines::{Lines, Piece, Progress, READ_SIZE};
 pub use notice::{MAX_NOTICES, Notice};
-pub use resume::{LEDGER, State, claim_generation};
+pub use resume::{Known, LEDGER, State, claim_generation, known};
 pub use rotation::{LINGER_MS, MAX_OPEN, MAX_REMEMBERED, QUIET_SCANS, REMEMBER_MS, SEARCH_MS};
 pub use tailer::{DEFAULT_MAX_FILES, DEFAULT_REFRESH_MS, Polled, Settings, SourceStatus, Start, Tailer};
 pub use watch::{MAX_WATCHES, Waker};

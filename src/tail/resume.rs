@@ -141,6 +141,34 @@ pub(crate) fn restore(known: &[State]) -> Result<(Option<Ledger>, Vec<(u64, Stor
     Ok((ledger, sources))
 }
 
+/// What is stored of one file, for whoever wants to show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The life of the file.
+    pub generation: u64,
+    /// Its current or last name.
+    pub path: PathBuf,
+    /// Everything below was sent.
+    pub position: u64,
+    /// It was read to its end, and its writer moved on.
+    pub complete: bool,
+}
+
+/// The files among stored states, in the order of generations.
+///
+/// # Errors
+/// If a state cannot be understood.
+pub fn known(states: &[State]) -> Result<Vec<Known>, TailError> {
+    let (_, sources) = restore(states)?;
+    let known = |(generation, stored): (u64, Stored)| Known {
+        generation,
+        path: stored.path(),
+        position: stored.position,
+        complete: stored.complete,
+    };
+    Ok(sources.into_iter().map(known).collect())
+}
+
 /// Takes a generation for a source that is not a file, as standard input, and gives the state to store before its
 /// first bytes are sent.
 ///

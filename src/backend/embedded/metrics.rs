@@ -16,6 +16,7 @@ use crate::{
         },
     },
     engine::{
+        metric::REQUEST_COUNT,
         row::{Row, UNKNOWN},
         time::Timestamp,
     },
@@ -198,6 +199,40 @@ impl Aging {
     }
 }
 
+/// Requests whose metrics are past their retention: they are gone from the sums, but not from the books.
+pub(super) fn aged_requests(conn: &Connection) -> rusqlite::Result<u64> {
+    let aged: Option<String> = conn
+        .prepare_cached("SELECT value FROM meta WHERE key = 'aged_requests'")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    Ok(aged.and_then(|aged| aged.parse().ok()).unwrap_or_default())
+}
+
+/// Enters the requests of the metrics that the next step deletes into the books.
+fn remember_aged(conn: &Connection, horizon: i64) -> rusqlite::Result<()> {
+    let sql = format!(
+        "SELECT coalesce(sum(sum), 0) FROM metric JOIN series ON series = id WHERE name = '{REQUEST_COUNT}' \
+         AND (series, ts) IN (SELECT series, ts FROM metric WHERE updated < ?1 LIMIT {STEP})"
+    );
+    let aging: f64 = conn.prepare_cached(&sql)?.query_row([horizon], |row| row.get(0))?;
+    if aging > 0.0 {
+        let aged = aged_requests(conn)? + count(aging);
+        conn.prepare_cached("INSERT OR REPLACE INTO meta(key, value) VALUES('aged_requests', ?1)")?
+            .execute([aged.to_string()])?;
+    }
+    Ok(())
+}
+
+/// A sum of counts as the whole number it is.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "sums of counts are whole and not negative"
+)]
+pub(super) fn count(sum: f64) -> u64 {
+    sum.round() as u64
+}
+
 /// Whether a sweep would find something to delete.
 pub(super) fn is_due(conn: &Connection, bounds: &Bounds, now: Timestamp) -> rusqlite::Result<bool> {
     for aging in &AGING {
@@ -217,6 +252,9 @@ pub(super) fn sweep(conn: &Connection, bounds: &Bounds, now: Timestamp) -> rusql
     let mut most = 0;
     for aging in &AGING {
         let Aging { table, key, since, .. } = aging;
+        if *table == "metric" {
+            remember_aged(conn, aging.horizon(bounds, now))?;
+        }
         let sql = format!(
             "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {since} < ?1 LIMIT {STEP})"
         );

@@ -5,6 +5,7 @@
 //! SQLite's locks order their transactions, and each stage has a lock of its own.
 
 pub mod alarms;
+pub mod books;
 mod checkpoint;
 mod error;
 mod hosts;
@@ -25,6 +26,7 @@ mod wal;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
+use self::books::Books;
 use self::{alarms::AlarmStore, payload::Codec, store::Store};
 pub use self::{
     checkpoint::Checkpoints,
@@ -139,7 +141,20 @@ impl Embedded {
     /// # Errors
     /// What the file gives.
     pub async fn stream_stats(&self, stream: Stream) -> Result<Vec<ShardStats>> {
-        self.store.read(move |conn| stats::shards(conn, stream)).await
+        self.store
+            .read(move |conn| {
+                let snapshot = conn.unchecked_transaction()?;
+                stats::of_stream(&snapshot, stream)
+            })
+            .await
+    }
+
+    /// Everything that must add up, in one snapshot.
+    ///
+    /// # Errors
+    /// What the file gives.
+    pub async fn books(&self) -> Result<Books> {
+        self.store.read(books::read).await
     }
 
     /// Every stage's checkpoints, whoever holds the locks.
@@ -180,7 +195,12 @@ impl Backend for Embedded {
         after: Option<&SequenceNumber>,
     ) -> Result<Backlog> {
         let (shard, after) = (shard.clone(), after.cloned());
-        self.store.read(move |conn| stats::backlog(conn, stream, &shard, after.as_ref())).await
+        self.store
+            .read(move |conn| {
+                let snapshot = conn.unchecked_transaction()?;
+                stats::backlog(&snapshot, stream, &shard, after.as_ref())
+            })
+            .await
     }
 
     async fn checkpoints(&self, stage: Stage) -> Result<Checkpoints> {

@@ -53,11 +53,9 @@ pub struct StoredCheckpoint {
     pub checkpoint: Checkpoint,
 }
 
-/// The books of every shard of a stream, in one snapshot.
-pub(super) fn shards(conn: &Connection, stream: Stream) -> Result<Vec<ShardStats>, Fault> {
-    let tx = conn.unchecked_transaction()?;
-    let rows = shard::all(&tx, stream)?;
-    rows.into_iter().map(|row| stats(&tx, row)).collect()
+/// The books of every shard of a stream.
+pub(super) fn of_stream(conn: &Connection, stream: Stream) -> Result<Vec<ShardStats>, Fault> {
+    shard::all(conn, stream)?.into_iter().map(|row| stats(conn, row)).collect()
 }
 
 fn stats(conn: &Connection, row: ShardRow) -> Result<ShardStats, Fault> {
@@ -100,11 +98,10 @@ pub(super) fn backlog(
     shard: &ShardId,
     after: Option<&SequenceNumber>,
 ) -> Result<Backlog, Fault> {
-    let tx = conn.unchecked_transaction()?;
-    let row = shard::find(&tx, stream, shard)?;
+    let row = shard::find(conn, stream, shard)?;
     let books = row.books;
     let after = after.and_then(|after| after.0.parse().ok()).unwrap_or(books.trimmed_seq);
-    let (records, bytes, oldest): (i64, i64, Option<i64>) = tx
+    let (records, bytes, oldest): (i64, i64, Option<i64>) = conn
         .prepare_cached(
             "SELECT count(*), coalesce(sum(raw), 0), min(arrival) FROM record WHERE shard = ?1 AND seq > ?2",
         )?

@@ -28,11 +28,7 @@ pub(super) fn number<'l>(rest: &mut &'l [u8]) -> Result<(&'l [u8], u64), Reason>
         *rest = after;
         0
     } else {
-        digits(rest).ok_or(if start.is_empty() {
-            Reason::Truncated
-        } else {
-            Reason::Number
-        })?
+        digits(rest).ok_or(if start.is_empty() { Reason::Truncated } else { Reason::Number })?
     };
     let length = start.len() - rest.len();
     Ok((start.get(..length).unwrap_or_default(), value))

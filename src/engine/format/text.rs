@@ -66,11 +66,8 @@ fn special_in(block: &[u8; BLOCK]) -> Option<usize> {
         return None;
     }
     let (words, _) = block.as_chunks::<8>();
-    let marked = words
-        .iter()
-        .map(|word| marks(u64::from_le_bytes(*word)))
-        .enumerate()
-        .find(|(_, marks)| *marks != 0);
+    let marked =
+        words.iter().map(|word| marks(u64::from_le_bytes(*word))).enumerate().find(|(_, marks)| *marks != 0);
     marked.map(|(index, marks)| index * 8 + marks.trailing_zeros() as usize / 8)
 }
 

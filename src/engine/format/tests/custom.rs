@@ -9,10 +9,7 @@ fn told(format: &str, line: &str) -> String {
         return text;
     };
     let present = fields.iter().filter(|(_, value)| !value.is_null());
-    present
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect::<Vec<_>>()
-        .join(" ")
+    present.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
 }
 
 /// Each directive with values that Apache writes for it.
@@ -78,20 +75,13 @@ fn every_directive_reads_what_it_writes() {
                 ((*directive).to_owned(), (*value).to_owned()),
                 (format!("{directive} %k"), format!("{value} 1")),
                 (format!("x {directive}|%k"), format!("x {value}|1")),
-                (
-                    format!("\\\"{directive}\\\" \"%k\""),
-                    format!("\"{value}\" \"1\""),
-                ),
+                (format!("\\\"{directive}\\\" \"%k\""), format!("\"{value}\" \"1\"")),
             ] {
                 if format.starts_with("\\\"%u") && *value == "\"\"" {
                     continue;
                 }
                 let compiled = LogFormat::compile(&format).unwrap();
-                assert_eq!(
-                    parse(&compiled, line.as_bytes()).err(),
-                    None,
-                    "{format} on {line}"
-                );
+                assert_eq!(parse(&compiled, line.as_bytes()).err(), None, "{format} on {line}");
             }
         }
     }
@@ -110,46 +100,22 @@ fn slots_are_filled_by_the_best_directive() {
 #[test]
 fn times_combine_and_are_utc_without_a_zone() {
     for (format, line, time) in [
-        (
-            "%t.%{msec_frac}t",
-            "[10/Oct/2000:13:55:36 -0700].042",
-            "2000-10-10T20:55:36.042Z",
-        ),
+        ("%t.%{msec_frac}t", "[10/Oct/2000:13:55:36 -0700].042", "2000-10-10T20:55:36.042Z"),
         (
             "%{%d/%b/%Y %T}t.%{usec_frac}t %{%z}t",
             "10/Oct/2000 13:55:36.042999 -0700",
             "2000-10-10T20:55:36.042Z",
         ),
         ("%{sec}t%{msec_frac}t", "971186136042", "refused"),
-        (
-            "%{sec}t.%{msec_frac}t",
-            "971186136.042",
-            "2000-10-10T13:55:36.042Z",
-        ),
+        ("%{sec}t.%{msec_frac}t", "971186136.042", "2000-10-10T13:55:36.042Z"),
         ("%{msec}t", "971186136042", "2000-10-10T13:55:36.042Z"),
         ("%{usec}t", "971186136042999", "2000-10-10T13:55:36.042Z"),
-        (
-            "%{%Y-%m-%dT%H:%M:%S}t",
-            "2000-10-10T13:55:36",
-            "2000-10-10T13:55:36Z",
-        ),
-        (
-            "%{%Y-%m-%dT%H:%M:%S}t",
-            "2016-12-31T23:59:60",
-            "2017-01-01T00:00:00Z",
-        ),
+        ("%{%Y-%m-%dT%H:%M:%S}t", "2000-10-10T13:55:36", "2000-10-10T13:55:36Z"),
+        ("%{%Y-%m-%dT%H:%M:%S}t", "2016-12-31T23:59:60", "2017-01-01T00:00:00Z"),
         ("[%{%d/%b/%Y:%T %z}t]", STAMP, "2000-10-10T20:55:36Z"),
-        (
-            "%{end:sec}t %{sec}t",
-            "971186140 971186136",
-            "2000-10-10T13:55:36Z",
-        ),
+        ("%{end:sec}t %{sec}t", "971186140 971186136", "2000-10-10T13:55:36Z"),
         ("%{end:sec}t", "971186140", "2000-10-10T13:55:40Z"),
-        (
-            "%t %t",
-            "[10/Oct/2000:13:55:36 -0700] [10/Oct/2000:13:55:37 -0700]",
-            "2000-10-10T20:55:36Z",
-        ),
+        ("%t %t", "[10/Oct/2000:13:55:36 -0700] [10/Oct/2000:13:55:37 -0700]", "2000-10-10T20:55:36Z"),
     ] {
         let compiled = LogFormat::compile(format).unwrap();
         assert!(compiled.has_time());
@@ -165,10 +131,7 @@ fn times_combine_and_are_utc_without_a_zone() {
         ("%{%Y-%m-%d %T}t", "\u{a0}2000-10-10 00:00:00"),
         ("%t", "-"),
     ] {
-        assert!(
-            reason(&LogFormat::compile(format).unwrap(), line).is_some(),
-            "{format} on {line}"
-        );
+        assert!(reason(&LogFormat::compile(format).unwrap(), line).is_some(), "{format} on {line}");
     }
     assert!(!LogFormat::compile("%h").unwrap().has_time());
 }
@@ -185,15 +148,9 @@ fn the_client_is_the_host_unless_another_directive_is_named() {
     assert_eq!(client("%h", "-").unwrap(), "10.0.0.1");
     assert_eq!(client("%a", "-").unwrap(), "10.0.0.2");
     assert_eq!(client("%{X-Forwarded-For}i", "10.0.0.3").unwrap(), "10.0.0.3");
-    assert_eq!(
-        client("%{X-Forwarded-For}i", "10.0.0.3, 10.0.0.4").unwrap(),
-        "10.0.0.4"
-    );
+    assert_eq!(client("%{X-Forwarded-For}i", "10.0.0.3, 10.0.0.4").unwrap(), "10.0.0.4");
     for header in ["-", "", "10.0.0.3,", "x y", "1.2.3.4\\\""] {
-        assert_eq!(
-            client("%{X-Forwarded-For}i", header).unwrap_err().reason,
-            Reason::Host
-        );
+        assert_eq!(client("%{X-Forwarded-For}i", header).unwrap_err().reason, Reason::Host);
     }
     let fallback = LogFormat::compile("%a %k").unwrap();
     assert_eq!(parse(&fallback, b"10.0.0.2 1").unwrap().client, b"10.0.0.2");
@@ -210,27 +167,11 @@ fn a_space_in_bare_text_never_shifts_the_fields_behind_it() {
         ("%h %U %{X}i", "10.0.0.1 /a b c", "literal"),
         ("%h %{X}i", "10.0.0.1 a b c", "ok"),
         ("%h %U|%{X}i", "10.0.0.1 /a|b|c", "literal"),
-        (
-            "%h \"%m %U\" \"%{X}i\"",
-            r#"10.0.0.1 "GET /a b" "c d""#,
-            "literal",
-        ),
+        ("%h \"%m %U\" \"%{X}i\"", r#"10.0.0.1 "GET /a b" "c d""#, "literal"),
         ("%h \"%m %U\" \"%{X}i\"", r#"10.0.0.1 "GET /a" "c d""#, "ok"),
-        (
-            "%h %u %t %>s",
-            "10.0.0.1 John Doe [10/Oct/2000:13:55:36 -0700] 200",
-            "user",
-        ),
-        (
-            "%h %l %u %t %>s",
-            "10.0.0.1 - John Doe [10/Oct/2000:13:55:36 -0700] 200",
-            "ok",
-        ),
-        (
-            "%U %l %u %t %>s",
-            "/a - John Doe [10/Oct/2000:13:55:36 -0700] 200",
-            "user",
-        ),
+        ("%h %u %t %>s", "10.0.0.1 John Doe [10/Oct/2000:13:55:36 -0700] 200", "user"),
+        ("%h %l %u %t %>s", "10.0.0.1 - John Doe [10/Oct/2000:13:55:36 -0700] 200", "ok"),
+        ("%U %l %u %t %>s", "/a - John Doe [10/Oct/2000:13:55:36 -0700] 200", "user"),
         ("%h %{X}i", "10.0.0.1 a\"b", "quote"),
         ("%h %k", "10.0.0.1 1 x", "trailing"),
         ("%h %k", "10.0.0.1 1\r", "ok"),

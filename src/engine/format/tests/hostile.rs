@@ -49,19 +49,9 @@ fn users_of_every_kind_are_read() {
 
 #[test]
 fn hosts_of_every_kind_are_read() {
-    for host in [
-        "::1",
-        "2001:db8::ff",
-        "::ffff:10.0.0.1",
-        "fe80::1%eth0",
-        "web-1.example.com",
-        "localhost",
-    ] {
+    for host in ["::1", "2001:db8::ff", "::ffff:10.0.0.1", "fe80::1%eth0", "web-1.example.com", "localhost"] {
         let line = GOOD.replacen("10.0.0.1", host, 1);
-        assert_eq!(
-            parse(&combined(), line.as_bytes()).unwrap().client,
-            host.as_bytes()
-        );
+        assert_eq!(parse(&combined(), line.as_bytes()).unwrap().client, host.as_bytes());
     }
 }
 
@@ -78,11 +68,7 @@ fn what_stands_behind_the_last_field_of_a_named_format_is_further_fields() {
         (" x [10/Oct/2000:13", Reason::Torn),
         ("x [10/Oct/2000:13", Reason::Torn),
     ] {
-        assert_eq!(
-            reason(&combined(), format!("{GOOD}{behind}")),
-            Some(expected),
-            "{behind:?}"
-        );
+        assert_eq!(reason(&combined(), format!("{GOOD}{behind}")), Some(expected), "{behind:?}");
     }
 }
 

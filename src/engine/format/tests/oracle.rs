@@ -64,18 +64,14 @@ fn is_host(text: &str) -> bool {
     let mut labels = text.strip_suffix('.').unwrap_or(text).split('.');
     let name = regex(r"^[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*\.?$", text)
         && text.len() <= 253
-        && !labels
-            .next_back()
-            .is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+        && !labels.next_back().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
     address_ok || name
 }
 
 fn regex(pattern: &'static str, text: &str) -> bool {
     thread_local!(static COMPILED: RefCell<HashMap<&'static str, regex::Regex>> = RefCell::default());
     COMPILED.with_borrow_mut(|compiled| {
-        let compiled = compiled
-            .entry(pattern)
-            .or_insert_with(|| regex::Regex::new(pattern).unwrap());
+        let compiled = compiled.entry(pattern).or_insert_with(|| regex::Regex::new(pattern).unwrap());
         compiled.is_match(text)
     })
 }

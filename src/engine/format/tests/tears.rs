@@ -117,20 +117,10 @@ fn torn_records_are_named_so() {
         ("1.2.3.4 ", Reason::Torn),
         ("1.2.3.4", Reason::Host),
         ("1.2.3.4 - - [10/Oct/2000:13:55:36 -0700] \"GET /a", Reason::Torn),
-        (
-            "1.2.3.4 - - [10/Oct/2000:13:55:36 -0700] \"GET / HTTP/1.1\" 20",
-            Reason::Torn,
-        ),
-        (
-            "1.2.3.4 - - [10/Oct/2000:13:55:36 -0700] \"GET / HTTP/1.1\" 200 5 \"-\" \"curl\"",
-            Reason::Torn,
-        ),
+        ("1.2.3.4 - - [10/Oct/2000:13:55:36 -0700] \"GET / HTTP/1.1\" 20", Reason::Torn),
+        ("1.2.3.4 - - [10/Oct/2000:13:55:36 -0700] \"GET / HTTP/1.1\" 200 5 \"-\" \"curl\"", Reason::Torn),
     ] {
-        assert_eq!(
-            reason(&combined(), format!("{first}{second}")),
-            Some(expected),
-            "{first}"
-        );
+        assert_eq!(reason(&combined(), format!("{first}{second}")), Some(expected), "{first}");
     }
 }
 
@@ -142,11 +132,7 @@ fn a_forged_rest_of_a_line_does_not_complete_a_torn_record() {
     for cut in 8..=first.len() {
         for name in ["combined", "common"] {
             let line = format!("{}{second}", &first[..cut]);
-            assert_eq!(
-                reason(&LogFormat::named(name).unwrap(), &line),
-                Some(Reason::Torn),
-                "{line}"
-            );
+            assert_eq!(reason(&LogFormat::named(name).unwrap(), &line), Some(Reason::Torn), "{line}");
         }
     }
 }
