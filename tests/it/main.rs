@@ -1,1 +1,3 @@
 //! Every integration test, in one binary, so that the suite links once.
+
+mod sql;
