@@ -70,7 +70,7 @@ SELECT row_number() OVER () AS row, ApplicationName AS application, coalesce(Con
        name(Host) AS name, address(network) AS network,
        CASE WHEN prefix IS NULL THEN 128 WHEN contains(network, ':') THEN prefix ELSE prefix + 96 END AS prefix
 FROM (SELECT *, string_split(Host, '/')[1] AS network, try_cast(string_split(Host, '/')[2] AS INTEGER) AS prefix
-      FROM read_csv(getvariable('reference'), header = true, all_varchar = true));
+      FROM read_csv(getvariable('reference'), header = true, all_varchar = true, delim = ',', quote = '"', escape = '"'));
 
 -- Each host's owner: by name, else by the longest prefix; of equals, the last row.
 CREATE OR REPLACE TEMP TABLE owners AS

@@ -5,7 +5,7 @@ SELECT DATE_FORMAT(window_start, 'yyyy-MM-dd''T''HH:mm:ss''Z''') AS windowStart,
        COALESCE(contact, '') AS contact,
        response,
        COUNT(*) AS responseCount,
-       SUM(bytes) AS bytes
+       SUM(`bytes`) AS `bytes`
 FROM TABLE(TUMBLE(TABLE requests, DESCRIPTOR(event_time), INTERVAL '5' MINUTES)) AS windowed
 LEFT JOIN owners ON windowed.host = owners.host
 GROUP BY window_start, window_end, COALESCE(application, 'Unknown'), COALESCE(contact, ''), response

@@ -18,7 +18,8 @@ import venv
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", HERE.parent / "target")) / "sql-equivalents"
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", HERE.parent / "target")).resolve() / "sql-equivalents"
+OLDEST_PYTHON = (3, 11)
 HEADERS = {
     "response_counts": ["windowStart", "windowEnd", "applicationName", "contact", "response", "responseCount", "bytes"],
     "unknown_hosts": ["windowStart", "host", "requests"],
@@ -101,7 +102,10 @@ def enter_venv(engine: str) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two tests at once: the second waits
         if not made.exists() or made.read_text(encoding="ascii") != wanted:
             made.unlink(missing_ok=True)
-            venv.create(home, clear=True, with_pip=True)
+            try:
+                venv.create(home, clear=True, with_pip=True)
+            except subprocess.CalledProcessError:
+                sys.exit("run.py: this python3 has no ensurepip; on Debian: apt-get install python3-venv")
             pip = [home / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
             if subprocess.run([*pip, "--require-hashes", "--requirement", requirements], check=False).returncode:
                 sys.exit(f"run.py: pip could not install {requirements.name}; the package registry must be reachable once")
@@ -120,6 +124,8 @@ def main() -> None:
     for file in (arguments.log, arguments.reference):
         if not file.is_file():
             sys.exit(f"run.py: {file} is no file")
+    if sys.version_info < OLDEST_PYTHON:
+        sys.exit(f"run.py: python3 is {sys.version.split()[0]}, but the pinned engines need 3.11 or later")
     enter_venv(arguments.engine)
     rows = ENGINES[arguments.engine](arguments.log.resolve(), arguments.reference.resolve(), arguments.query)
     sys.stdout.reconfigure(encoding="utf-8", newline="")
