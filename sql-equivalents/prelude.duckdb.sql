@@ -11,8 +11,7 @@ FROM read_csv(getvariable('log'), columns = {'line': 'VARCHAR'}, header = false,
 
 -- Apache's combined format, strictly. A user name may hold spaces and brackets: it ends at the last ` [` before the
 -- stamp, and the stamp is what `] "` follows, for httpd writes a quote inside a user name as \". Further fields may
--- follow: quoted, or bare without quotes and brackets. A user name that holds the beginning of a stamp is refused: with
--- Basic authentication it cannot hold a colon, so that two lines were torn into one.
+-- follow: quoted, or bare without quotes and brackets.
 CREATE OR REPLACE TEMP TABLE matches AS
 SELECT line, regexp_extract(line,
     '^([0-9A-Za-z_.:-]+(?:%[0-9A-Za-z_.-]+)?) ([^ "\x00-\x1f\x7f]+) (""|(?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])+)'
@@ -24,8 +23,15 @@ SELECT line, regexp_extract(line,
     ['host', 'ident', 'authuser', 'minute', 'second', 'sign', 'zone_hours', 'zone_minutes', 'response', 'bytes']) AS field
 FROM lines;
 
-CREATE OR REPLACE TEMP MACRO well_formed(field) AS
-    field.host <> '' AND NOT regexp_matches(field.authuser, '\[\d\d/[A-Z][a-z]{2}/\d{4}:');
+-- A user name of several words is taken only if none of it can be a second record: two lines torn into one leave a host,
+-- an identity and a user (mostly `-`) where the user name stands.
+CREATE OR REPLACE TEMP MACRO torn(field) AS
+    regexp_matches(field.authuser, '\[\d\d/[A-Z][a-z]{2}/\d{4}:') OR (contains(field.authuser, ' ') AND (
+        field.ident <> '-'
+        OR regexp_matches(field.authuser, '(^| )-?( |$)')       -- a word `-`, or none between two spaces
+        OR regexp_matches(field.authuser, '\[(\d|$)')           -- the beginning of a stamp
+        OR regexp_matches(field.authuser, '[.:][^ ]+( [^ ]+){2,}$')));  -- an address or a domain, and two words more
+CREATE OR REPLACE TEMP MACRO well_formed(field) AS field.host <> '' AND NOT torn(field);
 
 -- A line counts if it is well-formed and its day exists and its bytes fit 64 bits; every other line is in `malformed`.
 -- Second 60 is the first of the next minute, as POSIX time has it.

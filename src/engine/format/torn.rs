@@ -39,15 +39,16 @@ fn holds_day(text: &[u8]) -> bool {
 ///
 /// A record cut before its request and followed by another one leaves `… host ident user [stamp]` where the user
 /// stands: at least three words, of which the last two are the other record's identity and user (nearly always
-/// `-`), and the one before ends in its host. So a user is not one if a word of it is `-`, if a bracket is in it, or if
-/// a word other than the last two looks like an address or a name with a domain. What remains undetected is a record
+/// `-`), and the one before ends in its host. So a user is not one if a word of it is `-`, if a bracket in it begins
+/// what may be a stamp, or if a word other than the last two looks like an address or a name with a domain. What remains undetected is a record
 /// whose host is a single label, which has both an identity and a user, behind one that has neither.
 pub(super) fn user_of_words(user: &[u8]) -> Option<Reason> {
     let words = || user.rsplit(|&byte| byte == b' ');
     if words().any(|word| word == b"-") {
         return Some(Reason::Torn);
     }
-    if user.contains(&b'[') {
+    let begins_stamp = |at: usize| user.get(at + 1).is_none_or(u8::is_ascii_digit);
+    if memchr_iter(b'[', user).any(begins_stamp) {
         return Some(if holds_day(user) { Reason::Torn } else { Reason::User });
     }
     if words().any(<[u8]>::is_empty) {
@@ -100,7 +101,10 @@ mod tests {
             ("a.example.com id bob", Some(Reason::Torn)),
             ("::1 id bob", Some(Reason::Torn)),
             ("- [10/Oct/20005.6.7.8 - -", Some(Reason::Torn)),
-            ("a [b", Some(Reason::User)),
+            ("carol o [ops]", None),
+            ("a [b] c", None),
+            ("a [", Some(Reason::User)),
+            ("a [1", Some(Reason::User)),
             ("a  b", Some(Reason::User)),
             (" a", Some(Reason::User)),
             ("a ", Some(Reason::User)),
