@@ -6,6 +6,7 @@
 
 pub mod analyze;
 pub mod app;
+pub mod audit;
 pub mod backend;
 pub mod cli;
 pub mod clock;

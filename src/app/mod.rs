@@ -1,6 +1,7 @@
 //! Wiring: settings to stages, the one match on the backend, the one shutdown. Counts nothing.
 
 pub mod exit;
+mod inspect;
 mod manual;
 pub mod output;
 mod pipeline;
@@ -10,6 +11,7 @@ mod replay_view;
 mod settings;
 pub mod signals;
 mod stages;
+mod tools;
 
 use crate::{
     cli::{Cli, Command},
@@ -33,17 +35,13 @@ pub async fn run(
         Command::Analyze(args) => pipeline::analyze(args, config, reload).await,
         Command::Deliver(args) => pipeline::deliver(args, config, reload).await,
         Command::Replay(args) => replay::command(args, config).await,
-        Command::Report(_) => not_built("report"),
-        Command::Reference(_) => not_built("reference"),
-        Command::Parse(_) => not_built("parse"),
-        Command::Check(_) => not_built("check"),
-        Command::Status(_) => not_built("status"),
-        Command::Audit(_) => not_built("audit"),
+        Command::Report(args) => inspect::report(args, config).await,
+        Command::Reference(args) => tools::reference(args, config).await,
+        Command::Parse(args) => tools::parse(args, config).await,
+        Command::Check(args) => tools::check(args, config).await,
+        Command::Status(args) => inspect::status(args, config).await,
+        Command::Audit(args) => inspect::audit(args, config).await,
         Command::Completions(args) => manual::completions(&args),
         Command::Man(args) => manual::pages(&args),
     }
-}
-
-fn not_built(command: &str) -> Result<Exit, Error> {
-    Err(Error::new(Exit::Unavailable, format!("{command} is not built yet")))
 }

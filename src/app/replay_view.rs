@@ -154,6 +154,6 @@ fn table<'h>(
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a share for people")]
-fn share(part: u64, whole: u64) -> Cell {
+pub(crate) fn share(part: u64, whole: u64) -> Cell {
     if whole == 0 { Cell::Empty } else { Cell::Percent(part as f64 / whole as f64) }
 }

@@ -16,7 +16,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::render::Format;
 pub use commands::{
     AnalyzeArgs, AuditArgs, CheckArgs, CompletionsArgs, DeliverArgs, ManArgs, ParseArgs, ProduceArgs,
-    ReferenceArgs, ReplayArgs, ReportArgs, RunArgs, StatusArgs,
+    ReferenceAction, ReferenceArgs, ReplayArgs, ReportArgs, RunArgs, StatusArgs,
 };
 
 pub use values::Moment;

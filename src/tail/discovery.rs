@@ -15,7 +15,7 @@ use std::{
 use globset::{Glob, GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
 
 use crate::tail::{
-    TailError,
+    Settings, TailError,
     identity::{FileId, Stamp},
     notice::{Notice, Notices},
 };
@@ -117,6 +117,15 @@ impl Patterns {
     fn excludes(&self, path: &Path) -> bool {
         self.exclude.is_match(path) || path.file_name().is_some_and(|name| self.exclude_names.is_match(name))
     }
+}
+
+/// The files that `settings` would follow now, by path; opens none of them.
+///
+/// # Errors
+/// If a pattern cannot be understood.
+pub fn matches(settings: &Settings) -> Result<Vec<PathBuf>, TailError> {
+    let patterns = Patterns::new(&settings.patterns, &settings.exclude, settings.follow_links)?;
+    Ok(patterns.list(&mut Notices::default()).files.into_keys().collect())
 }
 
 fn absolute(text: &str) -> Result<String, TailError> {

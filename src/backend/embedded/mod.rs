@@ -16,7 +16,7 @@ pub mod reference;
 mod retention;
 mod schema;
 mod shard;
-mod stats;
+pub mod stats;
 mod store;
 mod stream;
 #[cfg(test)]

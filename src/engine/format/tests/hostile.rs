@@ -99,7 +99,7 @@ fn each_malformed_line_has_its_reason_and_column() {
         (line(" 5 ", " 5x "), "number at 65"),
         (line(" 5 ", " 18446744073709551616 "), "number at 64"),
         (line("/1.1\" ", "/1.1 "), "literal at 65"),
-        (line("- - [", "- a [b ["), "user at 12"),
+        (line("- - [", "- a [1 ["), "user at 12"),
         (line("- - [", "x a b ["), "user at 12"),
         (line("- - [", "-  ["), "user at 12"),
         (line("- - [", "- a\"b ["), "user at 12"),

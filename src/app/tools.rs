@@ -1,0 +1,208 @@
+//! The commands reference, parse and check: helpers that move nothing of the pipeline.
+
+use std::{
+    io::{BufReader, Write},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    app::{Error, Exit, output::Results, settings},
+    backend::embedded::reference::CsvFile,
+    cli::{CheckArgs, ParseArgs, ReferenceAction, ReferenceArgs},
+    config::Config,
+    engine::{
+        count::split_line,
+        format::{LogFormat, StampCache},
+    },
+    parse,
+    reference::{self, Entry, Listed, Outcome},
+    render::{Cell, Column, Report, render},
+    tail::{self, open::open_log},
+};
+
+/// How many lines `check` tries of each log.
+const SAMPLE_LINES: usize = 1_000;
+
+/// `logtally parse`
+pub(crate) async fn parse(args: ParseArgs, config: Config) -> Result<Exit, Error> {
+    let text = args.log_format.unwrap_or(config.analyze.format);
+    let format = settings::format(&text, &config.analyze.client)?;
+    let parse = move || -> Result<(), Error> {
+        let mut out = Results::stdout();
+        for file in &args.files {
+            parse::run(BufReader::new(open_log(file)?), &mut out, &format)?;
+        }
+        Ok(out.flush()?)
+    };
+    tokio::task::spawn_blocking(parse).await.map_err(|why| Error::new(Exit::Internal, why))??;
+    Ok(Exit::Success)
+}
+
+/// `logtally reference`
+pub(crate) async fn reference(args: ReferenceArgs, config: Config) -> Result<Exit, Error> {
+    let Some(location) = args.reference.or(config.analyze.reference) else {
+        let why = "no reference data: name the file with --reference, or set reference in [analyze]";
+        return Err(Error::new(Exit::Config, why));
+    };
+    let mut file = CsvFile::new(&location);
+    let mut out = Results::stdout();
+    match args.action {
+        ReferenceAction::Add { host, application, contact } => {
+            let entry = Entry { host, application, contact, valid_from: None, valid_to: None };
+            let outcome = reference::add(&mut file, &entry).await?;
+            writeln!(out, "{}", describe(&outcome, &entry.host))?;
+        }
+        ReferenceAction::Remove { host } => {
+            let outcome = reference::remove(&mut file, &host).await?;
+            writeln!(out, "{}", describe(&outcome, &host))?;
+        }
+        ReferenceAction::List { output } => {
+            let rows = reference::list(&mut file).await?.into_iter().map(listed).collect();
+            let columns = vec![
+                Column::left("host", "Host"),
+                Column::left("applicationName", "Application"),
+                Column::left("contact", "Contact"),
+                Column::left("validFrom", "Valid from"),
+                Column::left("validTo", "Valid to"),
+            ];
+            render(&Report { columns, rows }, output.format, &mut out)?;
+        }
+    }
+    out.flush()?;
+    Ok(Exit::Success)
+}
+
+fn describe(outcome: &Outcome, host: &str) -> String {
+    match outcome {
+        Outcome::Added => format!("{host}: added"),
+        Outcome::Replaced { was } => format!("{host}: moved, was {} {}", was.application, was.contact),
+        Outcome::Unchanged => format!("{host}: unchanged"),
+        Outcome::Removed => format!("{host}: removed"),
+        Outcome::NotThere => format!("{host}: not there"),
+    }
+}
+
+fn listed(Listed { entry, .. }: Listed) -> Vec<Cell> {
+    let Entry { host, application, contact, valid_from, valid_to } = entry;
+    vec![host.into(), application.into(), contact.into(), valid_from.into(), valid_to.into()]
+}
+
+/// `logtally check`
+pub(crate) async fn check(args: CheckArgs, config: Config) -> Result<Exit, Error> {
+    let mut findings = vec![Finding::of(
+        "log format",
+        settings::plan(&config.analyze).map(|_| config.analyze.format.clone()),
+    )];
+    findings.push(check_reference(&config).await);
+    if !config.alarms.is_empty() {
+        let alarms = settings::alarms(&config).map(|alarms| format!("{} rules", alarms.len()));
+        findings.push(Finding::of("alarms", alarms));
+    }
+    findings.extend(check_files(&config));
+    findings.push(Finding::of("state directory", check_state(&config)));
+    let columns = vec![
+        Column::left("what", "What"),
+        Column::left("result", "Result"),
+        Column::left("detail", "Detail"),
+    ];
+    let failed = findings.iter().any(|finding| finding.failed);
+    let row = |finding: Finding| {
+        let result = if finding.failed { "FAILED" } else { "ok" };
+        vec![finding.what.into(), result.into(), finding.detail.into()]
+    };
+    let mut out = Results::stdout();
+    render(&Report { columns, rows: findings.into_iter().map(row).collect() }, args.output.format, &mut out)?;
+    out.flush()?;
+    Ok(if failed { Exit::Config } else { Exit::Success })
+}
+
+struct Finding {
+    what: String,
+    failed: bool,
+    detail: String,
+}
+
+impl Finding {
+    fn of(what: &str, result: Result<String, Error>) -> Self {
+        let (failed, detail) = match result {
+            Ok(detail) => (false, detail),
+            Err(error) => {
+                (true, error.line().unwrap_or_default().trim_start_matches("logtally: ").to_owned())
+            }
+        };
+        Self { what: what.to_owned(), failed, detail }
+    }
+}
+
+async fn check_reference(config: &Config) -> Finding {
+    let result = match &config.analyze.reference {
+        None => Ok("none: every host is unknown".to_owned()),
+        Some(location) => settings::watched(location).await.map(|watched| {
+            let (reference, (_, warnings)) = (watched.current(), watched.warnings());
+            let applications = reference.applications().count();
+            format!(
+                "{location}: {} hosts of {applications} applications, {warnings} warnings",
+                reference.len()
+            )
+        }),
+    };
+    Finding::of("reference data", result)
+}
+
+/// Tries the first lines of every log that the patterns find now.
+fn check_files(config: &Config) -> Vec<Finding> {
+    let settings = tail::Settings {
+        exclude: config.produce.exclude.clone(),
+        ..tail::Settings::new(config.produce.files.clone())
+    };
+    let files = match tail::matches(&settings) {
+        Ok(files) => files,
+        Err(error) => return vec![Finding::of("files", Err(Error::new(Exit::Config, error)))],
+    };
+    if files.is_empty() && !config.produce.files.is_empty() {
+        let none = format!("{}: nothing there now", config.produce.files.join(", "));
+        return vec![Finding { what: "files".to_owned(), failed: false, detail: none }];
+    }
+    let Ok(plan) = settings::plan(&config.analyze) else { return Vec::new() };
+    files.iter().map(|path| check_file(path, &plan.format)).collect()
+}
+
+fn check_file(path: &Path, format: &LogFormat) -> Finding {
+    let sample = || -> Result<String, Error> {
+        let mut text = Vec::new();
+        let limit = 1024 * 1024;
+        std::io::Read::read_to_end(&mut std::io::Read::take(open_log(path)?, limit), &mut text)?;
+        let (mut rest, mut stamps) = (text.as_slice(), StampCache::default());
+        let (mut parsed, mut lines) = (0, Vec::new());
+        while !rest.is_empty() && lines.len() < SAMPLE_LINES {
+            let (line, after) = split_line(rest);
+            rest = after;
+            parsed += usize::from(format.parse(line, &mut stamps).is_ok());
+            lines.push(line);
+        }
+        if parsed == 0 && !lines.is_empty() {
+            let nearest = LogFormat::nearest_named(&lines)
+                .map(|name| format!("; format = \"{name}\" would parse them"));
+            let why = format!("none of {} lines can be parsed{}", lines.len(), nearest.unwrap_or_default());
+            return Err(Error::new(Exit::Data, why));
+        }
+        Ok(format!("{parsed} of {} lines parsed", lines.len()))
+    };
+    Finding::of(&path.to_string_lossy(), sample())
+}
+
+/// Whether the state could be kept where it is to be: nothing is created.
+fn check_state(config: &Config) -> Result<String, Error> {
+    let directory: PathBuf = config.state_dir()?.to_owned();
+    let file = directory.join(settings::FILE);
+    let shown = file.display();
+    if file.is_file() {
+        return Ok(format!("{shown} exists"));
+    }
+    let existing = directory.ancestors().find(|parent| parent.exists());
+    match existing {
+        Some(parent) if parent.is_dir() => Ok(format!("{shown} will be created")),
+        Some(parent) => Err(Error::new(Exit::Config, format!("{} is no directory", parent.display()))),
+        None => Err(Error::new(Exit::Config, format!("{shown}: no directory above it exists"))),
+    }
+}
