@@ -8,7 +8,7 @@ use std::{
 /// How many bytes of results are gathered before they are written.
 const BUFFER: usize = 64 * 1024;
 
-/// Standard output, buffered. A reader that went away shows as an error that [`is_closed`] knows from every other
+/// Standard output, buffered. A reader that went away shows as an error that is told from every other
 /// broken pipe. Flush it at the end: what is still buffered is lost with it.
 pub struct Results<W: Write = io::Stdout>(BufWriter<W>);
 

@@ -1,6 +1,6 @@
 //! TOML, then environment, then flags: one [`Config`]. The only reader of the environment.
 //!
-//! [`load`] is the way in; [`parse`] reads one text. A `Config` that exists is within its bounds: what is out of them
+//! [`load()`] is the way in; [`parse`] reads one text. A `Config` that exists is within its bounds: what is out of them
 //! is refused with the file's line, the variable or the flag that said it. Log formats and alarm rules stay texts here,
 //! because the engine compiles them.
 
