@@ -30,7 +30,7 @@ use crate::{
 /// How many unknown hosts a row of the stream names.
 const TOP_HOSTS: usize = 100;
 /// How often a line says where the pipeline stands.
-const REPORT_EVERY: Duration = Duration::from_secs(60);
+const REPORT_EVERY: Duration = Duration::from_mins(1);
 
 /// What every task is made from.
 struct Parts<'a> {
@@ -89,32 +89,24 @@ impl Parts<'_> {
     async fn analyze(&self, tasks: &mut Tasks, (stop, reloads): (Stop, Reloads)) -> Result<(), Error> {
         let config = &self.config.analyze;
         let plan = settings::plan(config)?;
-        let reference = match &config.reference {
-            Some(location) => {
-                let watched = settings::watched(location).await?;
-                let (sender, receiver) = watch::channel(watched.current());
-                let every = config.reference_refresh;
-                let keep = keep_in_force(watched, sender, every, (stop.clone(), reloads));
-                tasks.set.spawn(async move {
-                    (None, {
-                        keep.await;
-                        Ok(())
-                    })
-                });
-                receiver
-            }
-            None => {
-                tracing::warn!("no reference data: every host is unknown; set reference in [analyze]");
-                watch::channel(Arc::default()).1
-            }
+        let reference = if let Some(location) = &config.reference {
+            let watched = settings::watched(location).await?;
+            let (sender, receiver) = watch::channel(watched.current());
+            let keep = keep_in_force(watched, sender, config.reference_refresh, (stop.clone(), reloads));
+            tasks.set.spawn(async move {
+                keep.await;
+                (None, Ok(()))
+            });
+            receiver
+        } else {
+            tracing::warn!("no reference data: every host is unknown; set reference in [analyze]");
+            watch::channel(Arc::default()).1
         };
         let board = Arc::new(Board::default());
         let says = say_where(Arc::clone(&board), stop);
         tasks.set.spawn(async move {
-            (None, {
-                says.await;
-                Ok(())
-            })
+            says.await;
+            (None, Ok(()))
         });
         let settings = analyze::Settings {
             pipeline: self.config.pipeline.as_str().to_owned(),

@@ -206,10 +206,10 @@ impl Tailer {
         let Some(path) = group.names.first() else {
             return;
         };
-        if let Err(error) = self.try_identify(group, path, file, now) {
-            if error.kind() != io::ErrorKind::NotFound {
-                self.notices.stands(Notice::Unreadable { path: path.clone(), why: error.to_string() });
-            }
+        if let Err(error) = self.try_identify(group, path, file, now)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            self.notices.stands(Notice::Unreadable { path: path.clone(), why: error.to_string() });
         }
     }
 

@@ -56,11 +56,14 @@ pub(crate) fn engine(settings: Settings, state: State) -> Engine {
 }
 
 pub(crate) fn rows(outputs: &[Output]) -> Vec<&Row> {
-    let row = |output| match output {
-        &Output::Row(ref row) => Some(row),
-        &Output::Health(_) => None,
-    };
     outputs.iter().filter_map(row).collect()
+}
+
+fn row(output: &Output) -> Option<&Row> {
+    match output {
+        Output::Row(row) => Some(row),
+        Output::Health(_) => None,
+    }
 }
 
 pub(crate) fn sums(outputs: &[Output]) -> Sums {

@@ -165,8 +165,9 @@ fn past_the_bound_on_counters_windows_are_published_early_and_the_sums_stay() {
     let windows = MAX_COUNTERS / per_window + 20;
     for window in 0..windows {
         let stamp = START - i64::try_from(window).unwrap() * 300_000;
-        let lines: String =
-            (0..per_window).map(|n| format!("172.16.{}.{} {stamp} 200 1\n", n / 250, n % 250)).collect();
+        let lines: String = (0..per_window).fold(String::new(), |lines, n| {
+            lines + &format!("172.16.{}.{} {stamp} 200 1\n", n / 250, n % 250)
+        });
         push(&mut engine, &lines, START + 10_000);
         let outputs = engine.advance(at(START + 10_000));
         published += rows(&outputs).iter().map(|row| row.response_count).sum::<u64>();

@@ -48,9 +48,7 @@ fn reaches_out(path: &[String]) -> bool {
     let [_, module, rest @ ..] = path else {
         return false;
     };
-    let is_address = rest
-        .first()
-        .is_some_and(|item| item.starts_with("Ip") || item == "AddrParseError");
+    let is_address = rest.first().is_some_and(|item| item.starts_with("Ip") || item == "AddrParseError");
     MODULES.contains(&module.as_str()) && !(module == "net" && is_address)
 }
 
