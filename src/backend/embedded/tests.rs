@@ -1,6 +1,7 @@
 //! What only this backend does: its errors, its bounds, its file. The contract every backend shares is elsewhere.
 
 mod bounds;
+mod expiry;
 mod faults;
 mod memory;
 mod opening;

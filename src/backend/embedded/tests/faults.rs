@@ -10,7 +10,7 @@ use crate::backend::{
     embedded::{
         Embedded,
         error::{Fault, refused},
-        store::Tx,
+        group::Tx,
     },
 };
 
