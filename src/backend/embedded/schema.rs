@@ -1,7 +1,7 @@
 //! The tables of the file, and its opening: identity, schema version, pragmas. Moves no data.
 //!
-//! Every table is `STRICT`; times are milliseconds since the epoch; names of streams and stages are those of
-//! [`StreamName`](crate::backend::Stream) as numbers and of [`Stage`](crate::backend::Stage) as words.
+//! Every table is `STRICT`; times are milliseconds since the epoch; a stream is 0 (input) or 1 (output), a stage its
+//! command's name.
 
 use std::{path::Path, thread, time::Duration};
 

@@ -5,6 +5,7 @@ mod expiry;
 mod faults;
 mod memory;
 mod opening;
+mod splitting;
 
 use std::path::PathBuf;
 
