@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::{
-    backend::embedded::{error::Fault, store::Tx},
+    backend::embedded::{error::Fault, group::Tx},
     engine::{
         row::{HostCount, Row},
         time::Timestamp,

@@ -10,9 +10,10 @@ use crate::{
         Datum, MetricSink, Parcel, Published, Result, Series,
         embedded::{
             error::{Fault, failed, refused},
+            group::Tx,
             hosts,
             retention::Bounds,
-            store::{Store, Tx},
+            store::Store,
         },
     },
     engine::{

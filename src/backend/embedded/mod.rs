@@ -1,6 +1,7 @@
 //! The pipeline in one SQLite file. Talks to no network.
 //!
-//! Reading order: `schema` (the tables), `store` (the thread that writes, the group commit), `stream` and `reader`,
+//! Reading order: `schema` (the tables), `store` and `group` (the thread that writes, the group
+//! commit), `stream` and `reader`,
 //! `retention`, `checkpoint`, `metrics` with `hosts`, `alarms`, `stats`. Several processes may share the file:
 //! SQLite's locks order their transactions, and each stage has a lock of its own.
 
@@ -8,6 +9,7 @@ pub mod alarms;
 pub mod books;
 mod checkpoint;
 mod error;
+mod group;
 mod hosts;
 mod metrics;
 mod payload;

@@ -122,10 +122,10 @@ impl Reader {
     }
 
     /// Waits until this process appends to the shard, or it is time to look for what others did.
-    async fn wait(&mut self) {
+    async fn wait(&mut self, poll: Duration) {
         let position = self.position.unwrap_or(0);
         // Either is reason to look again, and the sender lives as long as the store.
-        let _ = tokio::time::timeout(POLL, self.tip.wait_for(|&last| last > position)).await;
+        let _ = tokio::time::timeout(poll, self.tip.wait_for(|&last| last > position)).await;
     }
 
     /// Looks behind a fence: if there is still nothing, the shard is complete up to the time of asking.
@@ -166,8 +166,9 @@ impl Reader {
 
 impl StreamReader for Reader {
     async fn next_batch(&mut self) -> Result<Batch> {
-        let polls = self.store.tip_wait.as_millis().div_ceil(POLL.as_millis());
-        for _ in 0..polls {
+        let tip_wait = self.store.tip_wait;
+        let poll = tip_wait.min(POLL);
+        for _ in 0..tip_wait.as_millis().div_ceil(poll.as_millis().max(1)) {
             // Else a reader that always finds something would keep its thread from everybody else.
             tokio::task::consume_budget().await;
             let found = match self.fresh() {
@@ -180,7 +181,7 @@ impl StreamReader for Reader {
             if found.closed {
                 break;
             }
-            self.wait().await;
+            self.wait(poll).await;
         }
         self.look_at_tip().await
     }

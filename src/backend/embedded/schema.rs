@@ -1,7 +1,7 @@
 //! The tables of the file, and its opening: identity, schema version, pragmas. Moves no data.
 //!
-//! Every table is `STRICT`; times are milliseconds since the epoch; names of streams and stages are those of
-//! [`StreamName`](crate::backend::Stream) as numbers and of [`Stage`](crate::backend::Stage) as words.
+//! Every table is `STRICT`; times are milliseconds since the epoch; a stream is 0 (input) or 1 (output), a stage its
+//! command's name.
 
 use std::{path::Path, thread, time::Duration};
 
@@ -248,11 +248,13 @@ fn attempt(settings: &Settings) -> Result<(Connection, Node), Fault> {
     Ok((conn, node))
 }
 
-/// Refuses a file that is not ours or not yet ours, before anything is changed in it.
+/// Refuses a file that is not ours or not yet ours, before anything is changed in it. Looks at one snapshot: another
+/// process may just be creating the tables.
 fn identify(conn: &Connection, path: &Path) -> Result<(), Fault> {
+    let conn = conn.unchecked_transaction()?;
     let application: i32 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    let (shown, found) = (path.display(), version(conn)?);
+    let (shown, found) = (path.display(), version(&conn)?);
     if tables > 0 && application != APPLICATION_ID {
         return Err(Fault::Backend(refused(format!(
             "{shown} is the database of another application: use another state_dir"

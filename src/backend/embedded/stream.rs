@@ -11,10 +11,11 @@ use crate::backend::{
     Append, Result, SourceState, Stream, StreamWriter,
     embedded::{
         error::{Fault, refused},
+        group::Tx,
         payload::{Codec, Prepared},
         retention::{self, Bounds, Room},
         shard::{self, ShardRow},
-        store::{Store, Tx},
+        store::Store,
         tips::Fresh,
     },
 };
@@ -42,9 +43,10 @@ impl Writer {
 impl StreamWriter for Writer {
     async fn append(&mut self, append: Append) -> Result<()> {
         let (stream, bounds) = (self.stream, self.store.bounds.clone());
+        let state = append.sources.iter().map(|source| source.state.len()).sum();
         let sources = Arc::new(append.sources);
         let records = self.codec.prepare(append.records).await?;
-        let outgoing = Waiting::new(&self.store, stream, records);
+        let outgoing = Waiting::new(&self.store, stream, records, state);
         outgoing
             .settle(move |tx, records| {
                 let room = put(tx, stream, &bounds, records)?;
@@ -83,11 +85,12 @@ pub(super) struct Waiting<'a> {
 }
 
 impl<'a> Waiting<'a> {
-    pub(super) fn new(store: &'a Arc<Store>, stream: Stream, records: Vec<Prepared>) -> Self {
+    /// `state` is the size of what is stored with them, in bytes.
+    pub(super) fn new(store: &'a Arc<Store>, stream: Stream, records: Vec<Prepared>, state: usize) -> Self {
         Self {
             store,
             stream,
-            weight: records.iter().map(|record| record.data.len()).sum(),
+            weight: state + records.iter().map(|record| record.data.len()).sum::<usize>(),
             records: Arc::new(records),
         }
     }

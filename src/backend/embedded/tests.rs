@@ -1,9 +1,11 @@
 //! What only this backend does: its errors, its bounds, its file. The contract every backend shares is elsewhere.
 
 mod bounds;
+mod expiry;
 mod faults;
 mod memory;
 mod opening;
+mod splitting;
 
 use std::path::PathBuf;
 

@@ -71,6 +71,8 @@ contract! {
     stream::refuses_a_shard_it_does_not_have,
     stream::refuses_what_kinesis_would,
     stream::is_complete_to_the_time_of_asking_at_the_tip,
+    stream::stamps_arrivals_in_order_whatever_the_clock_does,
+    stream::reads_what_several_processes_append,
     stream::never_gives_what_it_declared_complete,
     stream::takes_appends_at_once,
     stream::loses_nothing_when_a_read_is_cancelled,

@@ -154,6 +154,42 @@ pub(crate) async fn is_complete_to_the_time_of_asking_at_the_tip(place: &impl Pl
     assert_eq!(reader.next_batch().await.unwrap().complete_to, before, "never backwards");
 }
 
+pub(crate) async fn stamps_arrivals_in_order_whatever_the_clock_does(place: &impl Place) {
+    let backend = place.open().await;
+    let shard = backend.shards(Stream::Input).await.unwrap()[0].id.clone();
+    append(&backend, Stream::Input, vec![placed(0, "a")]).await;
+    place.clock().advance(-60_000);
+    append(&backend, Stream::Input, vec![placed(0, "b")]).await;
+    append(&place.open().await, Stream::Input, vec![placed(0, "c")]).await;
+    place.clock().advance(120_000);
+    append(&backend, Stream::Input, vec![placed(0, "d")]).await;
+    let (records, _) = drain(&backend, Stream::Input, &shard, StartAt::TrimHorizon).await;
+    assert_eq!(texts(&records), ["a", "b", "c", "d"]);
+    assert!(records.windows(2).all(|pair| pair[0].arrival <= pair[1].arrival));
+    assert_eq!(records[3].arrival, place.clock().now());
+}
+
+pub(crate) async fn reads_what_several_processes_append(place: &impl Place) {
+    let (backend, other) = (place.open().await, place.open().await);
+    let shard = backend.shards(Stream::Input).await.unwrap()[0].id.clone();
+    let mut reader = backend
+        .reader(Stream::Input, &shard, StartAt::Latest)
+        .await
+        .unwrap();
+    let mut read = Vec::new();
+    for index in 0..30 {
+        let writer = if index % 3 == 1 { &other } else { &backend };
+        append(writer, Stream::Input, vec![placed(0, format!("{index}"))]).await;
+        if index % 5 == 4 {
+            read.extend(texts(&reader.next_batch().await.unwrap().records));
+        }
+    }
+    while read.len() < 30 {
+        read.extend(texts(&reader.next_batch().await.unwrap().records));
+    }
+    assert_eq!(read, (0..30).map(|index| index.to_string()).collect::<Vec<_>>());
+}
+
 pub(crate) async fn never_gives_what_it_declared_complete(place: &impl Place) {
     let backend = place.open().await;
     let other = place.open().await;

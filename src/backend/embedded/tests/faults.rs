@@ -1,17 +1,30 @@
 //! Faults while running: a full disk, damage, a job that fails among others.
 
-use std::{fs, sync::mpsc};
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
 
 use rusqlite::ffi;
+use tokio::task::JoinSet;
 
 use super::{Sandbox, append, noise};
-use crate::backend::{
-    Backend, BackendError, StartAt, Stream, StreamReader,
-    embedded::{
-        Embedded,
-        error::{Fault, refused},
-        store::Tx,
+use crate::{
+    backend::{
+        Backend, BackendError, StartAt, Stream, StreamReader,
+        embedded::{
+            Embedded, Settings,
+            error::{Fault, refused},
+            group::Tx,
+        },
     },
+    clock::Clock,
+    engine::time::Timestamp,
 };
 
 /// Bounds the file as a full disk would.
@@ -120,7 +133,7 @@ async fn jobs_in_the_queue_are_done_when_the_last_handle_goes() {
     let backend = sandbox.open().await;
     let (release, released) = mpsc::channel::<()>();
     let (done, finished) = mpsc::channel::<()>();
-    let mut tasks = tokio::task::JoinSet::new();
+    let mut tasks = JoinSet::new();
     let blocking = backend.clone();
     tasks.spawn(async move {
         let wait = move |_: &mut Tx<'_>| {
@@ -143,6 +156,56 @@ async fn jobs_in_the_queue_are_done_when_the_last_handle_goes() {
     while tasks.join_next().await.is_some() {}
     release.send(()).unwrap();
     finished.recv().unwrap();
+}
+
+#[tokio::test]
+async fn the_tip_is_not_complete_while_another_process_commits() {
+    let sandbox = Sandbox::new();
+    let (now, time) = (Arc::new(AtomicI64::new(1_000)), Arc::new(AtomicI64::new(0)));
+    let clock = {
+        let now = Arc::clone(&now);
+        Clock::from_fn(move || Timestamp::from_millis(now.load(Ordering::SeqCst)))
+    };
+    let settings = Settings {
+        clock,
+        ..sandbox.settings()
+    };
+    let writing = Embedded::open(settings.clone()).await.unwrap();
+    let reading = Embedded::open(settings).await.unwrap();
+    let shard = reading.shards(Stream::Input).await.unwrap()[0].id.clone();
+    let mut reader = reading
+        .reader(Stream::Input, &shard, StartAt::TrimHorizon)
+        .await
+        .unwrap();
+
+    let (release, released) = mpsc::channel::<()>();
+    let (begun, begins) = tokio::sync::oneshot::channel();
+    let stamp = Arc::clone(&time);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let slow = move |tx: &mut Tx<'_>| {
+            stamp.store(tx.now.as_millis(), Ordering::SeqCst);
+            begun.send(()).ok();
+            released.recv().ok();
+            Ok(())
+        };
+        let slow = writing.store.write(0, slow);
+        let appended = append(&writing, Stream::Input, b"line\n".to_vec());
+        let (slow, appended) = tokio::join!(slow, appended);
+        slow.and(appended)
+    });
+    begins.await.unwrap();
+    now.store(5_000, Ordering::SeqCst);
+    // Long enough for a reader that did not wait to be wrong; one that waits passes whatever the time.
+    let early = tokio::time::timeout(Duration::from_millis(100), reader.next_batch()).await;
+    let complete_to = early.map_or(Timestamp::MIN, |batch| batch.unwrap().complete_to);
+    assert!(
+        complete_to <= Timestamp::from_millis(time.load(Ordering::SeqCst)),
+        "{complete_to}"
+    );
+    release.send(()).unwrap();
+    tasks.join_next().await.unwrap().unwrap().unwrap();
+    assert_eq!(reader.next_batch().await.unwrap().records.len(), 1);
 }
 
 #[tokio::test]

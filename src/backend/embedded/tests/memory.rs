@@ -9,8 +9,8 @@ use crate::{
         embedded::{
             Embedded, Settings, TOP_HOSTS,
             alarms::{HISTORY, StoredAlarm, Transition},
+            group::Tx,
             metrics,
-            store::Tx,
         },
     },
     engine::{

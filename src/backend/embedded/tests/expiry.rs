@@ -1,0 +1,123 @@
+//! What passes retention before its consumer read it: the books, the message, and the way on.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use super::{
+    Sandbox, append,
+    bounds::{first, passed},
+};
+use crate::{
+    backend::{
+        Backend, BackendError, CheckpointStore, Loss, SequenceNumber, Stage, StartAt, Stream, StreamReader,
+        embedded::{Checkpoints, Embedded, Settings, ShardStats},
+    },
+    clock::Clock,
+    engine::time::Timestamp,
+};
+
+/// Five records, the first two passed by `analyze`, and then a day later: the first five are gone.
+async fn a_day_later(sandbox: &Sandbox) -> (Embedded, Checkpoints) {
+    let now = Arc::new(AtomicI64::new(1_800_000_000_000));
+    let time = Arc::clone(&now);
+    let settings = Settings {
+        clock: Clock::from_fn(move || Timestamp::from_millis(time.load(Ordering::SeqCst))),
+        ..sandbox.settings()
+    };
+    let backend = Embedded::open(settings).await.unwrap();
+    let analyze = backend.checkpoints(Stage::Analyze).await.unwrap();
+    for _ in 0..5 {
+        append(&backend, Stream::Input, b"line\n".repeat(200))
+            .await
+            .unwrap();
+        now.fetch_add(1_000, Ordering::SeqCst);
+    }
+    analyze.save(&first(), passed("2"), Vec::new()).await.unwrap();
+    now.fetch_add(24 * 3_600_000, Ordering::SeqCst);
+    while books(&backend).await.expired_records == 0 {
+        append(&backend, Stream::Input, b"new\n".to_vec()).await.unwrap();
+    }
+    (backend, analyze)
+}
+
+async fn books(backend: &Embedded) -> ShardStats {
+    backend.stream_stats(Stream::Input).await.unwrap().remove(0)
+}
+
+fn loss() -> Loss {
+    Loss {
+        records: Some(3),
+        bytes: Some(3_000),
+        arrivals: Some((
+            Timestamp::from_millis(1_800_000_002_000),
+            Timestamp::from_millis(1_800_000_004_000),
+        )),
+    }
+}
+
+#[tokio::test]
+async fn what_expires_unread_is_in_the_books_until_the_consumer_goes_on() {
+    let sandbox = Sandbox::new();
+    let (backend, analyze) = a_day_later(&sandbox).await;
+    let stats = books(&backend).await;
+    assert_eq!(
+        (stats.expired_records, stats.expired_bytes, stats.gap),
+        (3, 3_000, Some(loss()))
+    );
+
+    let mut reader = backend
+        .reader(Stream::Input, &first(), StartAt::TrimHorizon)
+        .await
+        .unwrap();
+    let through = reader.next_batch().await.unwrap().through.unwrap();
+    analyze
+        .save(&first(), passed(&through.0), Vec::new())
+        .await
+        .unwrap();
+    let stats = books(&backend).await;
+    assert_eq!(
+        (stats.expired_records, stats.gap),
+        (3, None),
+        "the loss stays known, the gap is behind"
+    );
+    assert_eq!(stats.appended_records, stats.records + 5);
+    let checkpoint = &backend.stored_checkpoints().await.unwrap()[0];
+    assert_eq!(
+        (checkpoint.stage, &checkpoint.checkpoint),
+        (Stage::Analyze, &passed(&through.0))
+    );
+}
+
+#[tokio::test]
+async fn a_position_that_is_gone_or_never_was_is_refused_in_words() {
+    let sandbox = Sandbox::new();
+    let (backend, _analyze) = a_day_later(&sandbox).await;
+    let open = async |position: &str| {
+        let start = StartAt::After(SequenceNumber(position.to_owned()));
+        backend.reader(Stream::Input, &first(), start).await
+    };
+    let opened = open("2").await;
+    assert!(matches!(&opened, Err(BackendError::Gone { loss: found, .. }) if *found == loss()));
+    insta::assert_snapshot!(
+        sandbox.message(opened),
+        @"gone: shardId-000000000000 of the input stream no longer holds what follows position 2: 3 records of 3000 bytes, arrived 2027-01-15T08:00:02Z to 2027-01-15T08:00:04Z, passed retention unread; --accept-loss goes on with the oldest record kept"
+    );
+    insta::assert_snapshot!(
+        sandbox.message(open("4").await),
+        @"gone: shardId-000000000000 of the input stream no longer holds what follows position 4: 1 record passed retention unread; --accept-loss goes on with the oldest record kept"
+    );
+    let last = books(&backend).await.appended_records.to_string();
+    insta::assert_snapshot!(
+        sandbox.message(open("100000").await).replace(&format!("position {last},"), "position N,"),
+        @"failed: shardId-000000000000 of the input stream ends at position N, before 100000: it is another file than the one the position is from"
+    );
+    insta::assert_snapshot!(
+        sandbox.message(open("49590338271490256608559692538361571095921575989136588898").await),
+        @r#"failed: "49590338271490256608559692538361571095921575989136588898" is no position in the input stream"#
+    );
+    assert!(open("5").await.is_ok());
+    assert!(open(&last).await.is_ok());
+    assert!(open("-1").await.is_err());
+}
