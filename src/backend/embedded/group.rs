@@ -72,16 +72,8 @@ impl Queued {
         F: FnOnce(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Task {
-            work: Some(work),
-            outcome: None,
-            reply,
-        });
-        let queued = Self {
-            job,
-            weight,
-            _slot: slot,
-        };
+        let job = Box::new(Task { work: Some(work), outcome: None, reply });
+        let queued = Self { job, weight, _slot: slot };
         (queued, answer)
     }
 }
@@ -185,8 +177,7 @@ impl GroupCommit {
         });
         if let Ok(effects) = &outcome {
             self.unswept += effects.fresh.len();
-            self.checkpointer
-                .wrote(group.iter().map(|queued| queued.weight).sum());
+            self.checkpointer.wrote(group.iter().map(|queued| queued.weight).sum());
         }
         for queued in group {
             queued.job.finish(outcome.as_ref().map(|_| ()));
@@ -205,10 +196,7 @@ impl GroupCommit {
         }
         let outcome = self.transact(|tx| {
             let (deleted, room) = retention::sweep(tx.conn, &bounds, tx.now, limit)?;
-            let effects = Effects {
-                room,
-                ..Effects::default()
-            };
+            let effects = Effects { room, ..Effects::default() };
             Ok((effects, deleted >= limit))
         });
         match outcome {
@@ -230,18 +218,12 @@ impl GroupCommit {
         &mut self,
         work: impl FnOnce(&mut Grouped<'_>) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
-        let tx = self
-            .conn
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let stored: Option<i64> = tx
-            .prepare_cached("SELECT max(last_arrival) FROM shard")?
-            .query_row([], |row| row.get(0))?;
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let stored: Option<i64> =
+            tx.prepare_cached("SELECT max(last_arrival) FROM shard")?.query_row([], |row| row.get(0))?;
         let stored = stored.map_or(Timestamp::MIN, Timestamp::from_millis);
         self.latest = self.latest.max(stored).max(self.clock.now());
-        let mut grouped = Grouped {
-            conn: &tx,
-            now: self.latest,
-        };
+        let mut grouped = Grouped { conn: &tx, now: self.latest };
         let done = work(&mut grouped)?;
         tx.commit()?;
         Ok(done)
@@ -265,11 +247,7 @@ impl Grouped<'_> {
     /// Runs one job so that its failure takes back its own work only; fails where SQLite gave up the transaction.
     fn scoped(&self, job: &mut dyn Job) -> rusqlite::Result<Effects> {
         self.conn.prepare_cached("SAVEPOINT job")?.execute([])?;
-        let mut tx = Tx {
-            conn: self.conn,
-            now: self.now,
-            effects: Effects::default(),
-        };
+        let mut tx = Tx { conn: self.conn, now: self.now, effects: Effects::default() };
         let outcome = job.run(&mut tx);
         let effects = tx.effects;
         match outcome {

@@ -127,10 +127,7 @@ impl Context {
             Ok(compressor)
         });
         let compressor = compressor.map_err(|error| failed("no memory to compress", error))?;
-        Ok(Self {
-            compressor,
-            buffer: Vec::new(),
-        })
+        Ok(Self { compressor, buffer: Vec::new() })
     }
 
     /// The payload compressed, or `None` where that is no gain.

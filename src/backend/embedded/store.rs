@@ -101,10 +101,7 @@ impl Store {
         F: FnOnce(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
     {
         let ended = || refused(format!("{}: its writing thread has ended", self.path.display()));
-        let slot = Arc::clone(&self.slots)
-            .acquire_owned()
-            .await
-            .map_err(|_| ended())?;
+        let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|_| ended())?;
         let (queued, answer) = Queued::new(work, weight, slot);
         self.jobs.send(queued).map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?.map_err(|fault| fault.at(&self.path))

@@ -172,10 +172,7 @@ pub(crate) async fn stamps_arrivals_in_order_whatever_the_clock_does(place: &imp
 pub(crate) async fn reads_what_several_processes_append(place: &impl Place) {
     let (backend, other) = (place.open().await, place.open().await);
     let shard = backend.shards(Stream::Input).await.unwrap()[0].id.clone();
-    let mut reader = backend
-        .reader(Stream::Input, &shard, StartAt::Latest)
-        .await
-        .unwrap();
+    let mut reader = backend.reader(Stream::Input, &shard, StartAt::Latest).await.unwrap();
     let mut read = Vec::new();
     for index in 0..30 {
         let writer = if index % 3 == 1 { &other } else { &backend };

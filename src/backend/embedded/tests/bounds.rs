@@ -11,10 +11,7 @@ use crate::backend::{
 };
 
 pub(super) fn passed(position: &str) -> Checkpoint {
-    Checkpoint {
-        position: Some(SequenceNumber(position.to_owned())),
-        state: Vec::new(),
-    }
+    Checkpoint { position: Some(SequenceNumber(position.to_owned())), state: Vec::new() }
 }
 
 pub(super) fn first() -> ShardId {

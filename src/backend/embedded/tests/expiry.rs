@@ -29,9 +29,7 @@ async fn a_day_later(sandbox: &Sandbox) -> (Embedded, Checkpoints) {
     let backend = Embedded::open(settings).await.unwrap();
     let analyze = backend.checkpoints(Stage::Analyze).await.unwrap();
     for _ in 0..5 {
-        append(&backend, Stream::Input, b"line\n".repeat(200))
-            .await
-            .unwrap();
+        append(&backend, Stream::Input, b"line\n".repeat(200)).await.unwrap();
         now.fetch_add(1_000, Ordering::SeqCst);
     }
     analyze.save(&first(), passed("2"), Vec::new()).await.unwrap();
@@ -62,32 +60,16 @@ async fn what_expires_unread_is_in_the_books_until_the_consumer_goes_on() {
     let sandbox = Sandbox::new();
     let (backend, analyze) = a_day_later(&sandbox).await;
     let stats = books(&backend).await;
-    assert_eq!(
-        (stats.expired_records, stats.expired_bytes, stats.gap),
-        (3, 3_000, Some(loss()))
-    );
+    assert_eq!((stats.expired_records, stats.expired_bytes, stats.gap), (3, 3_000, Some(loss())));
 
-    let mut reader = backend
-        .reader(Stream::Input, &first(), StartAt::TrimHorizon)
-        .await
-        .unwrap();
+    let mut reader = backend.reader(Stream::Input, &first(), StartAt::TrimHorizon).await.unwrap();
     let through = reader.next_batch().await.unwrap().through.unwrap();
-    analyze
-        .save(&first(), passed(&through.0), Vec::new())
-        .await
-        .unwrap();
+    analyze.save(&first(), passed(&through.0), Vec::new()).await.unwrap();
     let stats = books(&backend).await;
-    assert_eq!(
-        (stats.expired_records, stats.gap),
-        (3, None),
-        "the loss stays known, the gap is behind"
-    );
+    assert_eq!((stats.expired_records, stats.gap), (3, None), "the loss stays known, the gap is behind");
     assert_eq!(stats.appended_records, stats.records + 5);
     let checkpoint = &backend.stored_checkpoints().await.unwrap()[0];
-    assert_eq!(
-        (checkpoint.stage, &checkpoint.checkpoint),
-        (Stage::Analyze, &passed(&through.0))
-    );
+    assert_eq!((checkpoint.stage, &checkpoint.checkpoint), (Stage::Analyze, &passed(&through.0)));
 }
 
 #[tokio::test]

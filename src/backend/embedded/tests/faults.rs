@@ -166,17 +166,11 @@ async fn the_tip_is_not_complete_while_another_process_commits() {
         let now = Arc::clone(&now);
         Clock::from_fn(move || Timestamp::from_millis(now.load(Ordering::SeqCst)))
     };
-    let settings = Settings {
-        clock,
-        ..sandbox.settings()
-    };
+    let settings = Settings { clock, ..sandbox.settings() };
     let writing = Embedded::open(settings.clone()).await.unwrap();
     let reading = Embedded::open(settings).await.unwrap();
     let shard = reading.shards(Stream::Input).await.unwrap()[0].id.clone();
-    let mut reader = reading
-        .reader(Stream::Input, &shard, StartAt::TrimHorizon)
-        .await
-        .unwrap();
+    let mut reader = reading.reader(Stream::Input, &shard, StartAt::TrimHorizon).await.unwrap();
 
     let (release, released) = mpsc::channel::<()>();
     let (begun, begins) = tokio::sync::oneshot::channel();
@@ -199,10 +193,7 @@ async fn the_tip_is_not_complete_while_another_process_commits() {
     // Long enough for a reader that did not wait to be wrong; one that waits passes whatever the time.
     let early = tokio::time::timeout(Duration::from_millis(100), reader.next_batch()).await;
     let complete_to = early.map_or(Timestamp::MIN, |batch| batch.unwrap().complete_to);
-    assert!(
-        complete_to <= Timestamp::from_millis(time.load(Ordering::SeqCst)),
-        "{complete_to}"
-    );
+    assert!(complete_to <= Timestamp::from_millis(time.load(Ordering::SeqCst)), "{complete_to}");
     release.send(()).unwrap();
     tasks.join_next().await.unwrap().unwrap().unwrap();
     assert_eq!(reader.next_batch().await.unwrap().records.len(), 1);
