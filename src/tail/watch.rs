@@ -169,7 +169,7 @@ mod tests {
 
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     fn directories(path: &Path) -> BTreeMap<PathBuf, FileId> {
         BTreeMap::from([(path.to_owned(), FileId::of(&fs::metadata(path).unwrap()))])

@@ -1,3 +1,4 @@
 //! Every integration test, in one binary, so that the suite links once.
 
+#[cfg(test)]
 mod tail;
