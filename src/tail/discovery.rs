@@ -5,19 +5,20 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     fs, io,
-    os::unix::{ffi::OsStrExt, fs::FileTypeExt},
-    path::{Component, Path, PathBuf},
+    os::unix::fs::FileTypeExt,
+    path::{Path, PathBuf},
     rc::Rc,
 };
 
-use globset::{Glob, GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
+use globset::{GlobSet, GlobSetBuilder};
 
 use crate::tail::{
     Settings, TailError,
     identity::{FileId, Stamp},
     notice::{Notice, Notices},
+    pattern::{self, Part, Pattern},
 };
 
 /// How deep `**` goes.
@@ -28,22 +29,10 @@ pub const MAX_ENTRIES: usize = 200_000;
 
 /// The configured patterns, compiled.
 pub(crate) struct Patterns {
-    patterns: Vec<Pattern>,
+    compiled: Vec<Pattern>,
     exclude: GlobSet,
     exclude_names: GlobSet,
     follow_links: bool,
-}
-
-struct Pattern {
-    text: String,
-    base: PathBuf,
-    parts: Vec<Part>,
-}
-
-enum Part {
-    Literal(OsString),
-    Glob { matcher: GlobMatcher, dots: bool },
-    AnyDepth,
 }
 
 /// A file that matches.
@@ -72,16 +61,19 @@ impl Patterns {
         let mut names = GlobSetBuilder::new();
         for text in exclude {
             if text.contains('/') {
-                paths.add(glob(text, &absolute(text)?)?);
+                paths.add(pattern::glob(text, &pattern::absolute(text)?)?);
             } else {
-                names.add(glob(text, text)?);
+                names.add(pattern::glob(text, text)?);
             }
         }
         let build = |set: &GlobSetBuilder| {
             set.build().map_err(|error| TailError::pattern(&exclude.join(", "), error.kind()))
         };
         Ok(Self {
-            patterns: patterns.iter().map(|text| Pattern::new(text)).collect::<Result<_, _>>()?,
+            compiled: patterns
+                .iter()
+                .map(|text| Pattern::new(text))
+                .collect::<Result<_, _>>()?,
             exclude: build(&paths)?,
             exclude_names: build(&names)?,
             follow_links,
@@ -93,7 +85,10 @@ impl Patterns {
         let roots = if self.follow_links {
             Vec::new()
         } else {
-            self.patterns.iter().filter_map(|pattern| fs::canonicalize(&pattern.base).ok()).collect()
+            self.compiled
+                .iter()
+                .filter_map(|pattern| fs::canonicalize(&pattern.base).ok())
+                .collect()
         };
         let mut walk = Walk {
             patterns: self,
@@ -104,7 +99,7 @@ impl Patterns {
             listing: Listing::default(),
             matched: false,
         };
-        for pattern in &self.patterns {
+        for pattern in &self.compiled {
             walk.matched = false;
             walk.descend(&pattern.base, &pattern.parts, 0);
             if !walk.matched {
@@ -116,98 +111,6 @@ impl Patterns {
 
     fn excludes(&self, path: &Path) -> bool {
         self.exclude.is_match(path) || path.file_name().is_some_and(|name| self.exclude_names.is_match(name))
-    }
-}
-
-/// The files that `settings` would follow now, by path; opens none of them.
-///
-/// # Errors
-/// If a pattern cannot be understood.
-pub fn matches(settings: &Settings) -> Result<Vec<PathBuf>, TailError> {
-    let patterns = Patterns::new(&settings.patterns, &settings.exclude, settings.follow_links)?;
-    Ok(patterns.list(&mut Notices::default()).files.into_keys().collect())
-}
-
-fn absolute(text: &str) -> Result<String, TailError> {
-    let path = std::path::absolute(text).map_err(|error| TailError::pattern(text, &error))?;
-    path.into_os_string().into_string().map_err(|_| {
-        TailError::pattern(text, &"the working directory is not UTF-8: give an absolute pattern")
-    })
-}
-
-fn glob(pattern: &str, text: &str) -> Result<Glob, TailError> {
-    GlobBuilder::new(text)
-        .literal_separator(true)
-        .backslash_escape(true)
-        .build()
-        .map_err(|error| TailError::pattern(pattern, error.kind()))
-}
-
-fn is_literal(part: &OsStr) -> bool {
-    !part.as_bytes().iter().any(|byte| b"*?[]{}\\".contains(byte))
-}
-
-impl Pattern {
-    fn new(text: &str) -> Result<Self, TailError> {
-        if text.is_empty() {
-            return Err(TailError::pattern(
-                text,
-                &"it is empty: name a file, as /var/log/apache2/access.log*",
-            ));
-        }
-        if brace_across_directories(text) {
-            return Err(TailError::pattern(text, &"braces cannot span directories: write several patterns"));
-        }
-        let path = absolute(text)?;
-        let mut base = PathBuf::from("/");
-        let mut parts = Vec::new();
-        for part in Path::new(&path).components().filter(|part| !matches!(part, Component::RootDir)) {
-            let part = part.as_os_str();
-            if parts.is_empty() && is_literal(part) {
-                base.push(part);
-            } else {
-                parts.push(Part::new(text, part)?);
-            }
-        }
-        if parts.is_empty() {
-            let name = base.file_name().map(OsStr::to_owned);
-            let name = name.ok_or_else(|| TailError::pattern(text, &"it names no file"))?;
-            base.pop();
-            parts.push(Part::Literal(name));
-        }
-        if matches!(parts.last(), Some(Part::AnyDepth)) {
-            parts.push(Part::new(text, OsStr::new("*"))?);
-        }
-        parts.dedup_by(|one, other| matches!((one, other), (Part::AnyDepth, Part::AnyDepth)));
-        Ok(Self { text: text.to_owned(), base, parts })
-    }
-}
-
-fn brace_across_directories(text: &str) -> bool {
-    let mut open = false;
-    text.bytes().any(|byte| {
-        open = (open || byte == b'{') && byte != b'}';
-        open && byte == b'/'
-    })
-}
-
-impl Part {
-    fn new(pattern: &str, part: &OsStr) -> Result<Self, TailError> {
-        let text = part.to_str().unwrap_or_default();
-        Ok(match text {
-            "**" => Self::AnyDepth,
-            _ if is_literal(part) => Self::Literal(part.to_owned()),
-            _ => Self::Glob { matcher: glob(pattern, text)?.compile_matcher(), dots: text.starts_with('.') },
-        })
-    }
-
-    fn matches(&self, name: &OsStr) -> bool {
-        let hidden = name.as_bytes().starts_with(b".");
-        match self {
-            Self::Literal(literal) => literal == name,
-            Self::Glob { matcher, dots } => (*dots || !hidden) && matcher.is_match(name),
-            Self::AnyDepth => !hidden,
-        }
     }
 }
 

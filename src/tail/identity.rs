@@ -14,10 +14,14 @@ use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 
 /// The first bytes that are hashed as one.
-pub(crate) const HEAD: u64 = 1024;
+pub(crate) const HEAD: u64 = HEAD_LENGTH as u64;
+
+const HEAD_LENGTH: usize = 1024;
 
 /// How many bytes before an offset stand for it.
-pub(crate) const WINDOW: u64 = 256;
+pub(crate) const WINDOW: u64 = WINDOW_LENGTH as u64;
+
+const WINDOW_LENGTH: usize = 256;
 
 /// The offset of the lowest rung. Less in common than this proves no kinship.
 pub(crate) const LOWEST: u64 = 16;
@@ -80,7 +84,7 @@ impl Content for Vec<u8> {
 
 /// The hash of the bytes `from..to`, at most [`HEAD`] of them; `None` if the content ends before `to`.
 fn hash_of(content: &impl Content, from: u64, to: u64) -> io::Result<Option<Hash>> {
-    let mut buffer = [0; HEAD as usize];
+    let mut buffer = [0; HEAD_LENGTH];
     let length = usize::try_from(to - from).unwrap_or(usize::MAX);
     let Some(part) = buffer.get_mut(..length) else {
         return Ok(None);
@@ -142,6 +146,14 @@ impl Ladder {
         self.rungs.extend(rungs);
     }
 
+    /// Whether the heads of two contents agree as far as both ladders reach; true if that is nowhere.
+    pub(crate) fn has_head_of(&self, other: &Self) -> bool {
+        let highest = usize::try_from((HEAD / LOWEST).ilog2()).unwrap_or_default();
+        let common = self.rungs.len().min(other.rungs.len()).min(highest + 1);
+        let last = common.wrapping_sub(1);
+        self.rungs.get(last) == other.rungs.get(last) || common == 0
+    }
+
     /// Whether the head of `content` is still the one that was seen.
     pub(crate) fn has_head(&self, content: &impl Content) -> io::Result<bool> {
         Ok(self.agreement(content, HEAD)?.is_some())
@@ -176,9 +188,10 @@ pub(crate) struct Trailer(Vec<u8>);
 
 impl Trailer {
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        const LENGTH: usize = WINDOW as usize;
-        let new = bytes.get(bytes.len().saturating_sub(LENGTH)..).unwrap_or_default();
-        let keep = LENGTH - new.len();
+        let new = bytes
+            .get(bytes.len().saturating_sub(WINDOW_LENGTH)..)
+            .unwrap_or_default();
+        let keep = WINDOW_LENGTH - new.len();
         let surplus = self.0.len().saturating_sub(keep);
         self.0.drain(..surplus);
         self.0.extend_from_slice(new);
@@ -194,7 +207,9 @@ mod tests {
     use super::*;
 
     fn content(seed: u8, length: usize) -> Vec<u8> {
-        (0..length).map(|index| (index / 7 * 31 % 251) as u8 ^ seed).collect()
+        (0..length)
+            .map(|index| u8::try_from(index / 7 * 31 % 251).unwrap() ^ seed)
+            .collect()
     }
 
     fn ladder(content: &Vec<u8>) -> Ladder {

@@ -7,7 +7,7 @@
 use std::{ffi::OsStr, fs::File, io, os::unix::ffi::OsStrExt, path::Path};
 
 use crate::tail::{
-    identity::{self, Content, LOWEST},
+    identity::{self, Content, HEAD, LOWEST, Ladder},
     open::{MAGIC, Packing},
     source::{Place, Source},
 };
@@ -24,6 +24,8 @@ pub(crate) struct Candidate<'a> {
     prefix: Vec<u8>,
     /// How much of the content can be looked at.
     length: u64,
+    /// Of the head, so that most strangers are told by it alone.
+    ladder: Ladder,
 }
 
 /// What an unknown file is to a source.
@@ -63,7 +65,18 @@ impl<'a> Candidate<'a> {
             let length = prefix.len() as u64;
             (prefix, length)
         };
-        Ok(Self { path, packing, file, prefix, length })
+        let ladder = Ladder::default();
+        let mut candidate = Self {
+            path,
+            packing,
+            file,
+            prefix,
+            length,
+            ladder,
+        };
+        let rungs = candidate.ladder.growth(&candidate, length.min(HEAD))?;
+        candidate.ladder.add(rungs);
+        Ok(candidate)
     }
 
     pub(crate) fn length(&self) -> u64 {
@@ -100,6 +113,9 @@ impl<'a> Candidate<'a> {
     /// Whether the content agrees with the fingerprints of `source`, and enough of it.
     fn agrees(&self, source: &Source) -> io::Result<bool> {
         let stored = &source.stored;
+        if !stored.ladder.has_head_of(&self.ladder) {
+            return Ok(false);
+        }
         let Some(mut agreed) = stored.ladder.agreement(self, self.length)? else {
             return Ok(false);
         };

@@ -2,12 +2,15 @@
 
 mod compressed;
 mod discovery;
+mod identify;
 mod identity;
 mod kinship;
 mod lines;
 mod notice;
 pub mod open;
+mod pattern;
 mod reader;
+mod reading;
 mod resume;
 mod rotation;
 mod scan;

@@ -8,7 +8,8 @@ use crate::{
         compressed::MAX_UNPACKING,
         lines::Piece,
         notice::Notice,
-        source::{Place, Slice, Source},
+        reading::Slice,
+        source::{Place, Source},
         tailer::Tailer,
     },
 };
@@ -16,13 +17,22 @@ use crate::{
 impl Tailer {
     /// Reads about `budget` bytes; `true` if nothing was left to read.
     pub(super) fn read(&mut self, budget: usize, now: Timestamp, pieces: &mut Vec<Piece>) -> bool {
+        let caught_up = self.read_in_turn(budget, now, pieces);
+        self.close_idle();
+        caught_up
+    }
+
+    fn read_in_turn(&mut self, budget: usize, now: Timestamp, pieces: &mut Vec<Piece>) -> bool {
         let mut left = budget.max(1);
         let mut waiting = self.turn_order();
         while !waiting.is_empty() {
             let mut again = Vec::with_capacity(waiting.len());
             let mut progress = false;
             for &generation in &waiting {
-                let Some(count) = self.read_one(generation, now, pieces) else {
+                let was_open = self.is_open(generation);
+                let count = self.read_one(generation, now, pieces);
+                self.keep_room(generation, was_open);
+                let Some(count) = count else {
                     continue;
                 };
                 again.push(generation);
@@ -51,11 +61,10 @@ impl Tailer {
 
     /// One turn of one source: bytes read, 0 if it has to wait, `None` if it has nothing more.
     fn read_one(&mut self, generation: u64, now: Timestamp, pieces: &mut Vec<Piece>) -> Option<usize> {
-        let unpacking = self.sources.values().filter(|source| source.unpacking.is_some()).count();
-        let source = self.sources.get_mut(&generation)?;
-        if source.is_packed() && source.unpacking.is_none() && unpacking >= MAX_UNPACKING {
+        if self.must_wait(generation) {
             return Some(0);
         }
+        let source = self.sources.get_mut(&generation)?;
         self.turn = generation;
         self.turns += 1;
         source.used = self.turns;
@@ -75,6 +84,18 @@ impl Tailer {
             Err(error) => self.unreadable(generation, &error),
         }
         None
+    }
+
+    /// Whether this is a compressed file and enough others are being unpacked.
+    fn must_wait(&self, generation: u64) -> bool {
+        let starts = |source: &Source| source.is_packed() && source.unpacking.is_none();
+        let unpacking = || {
+            self.sources
+                .values()
+                .filter(|source| source.unpacking.is_some())
+                .count()
+        };
+        self.sources.get(&generation).is_some_and(starts) && unpacking() >= MAX_UNPACKING
     }
 
     /// The file of a source is no longer its own.

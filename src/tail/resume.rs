@@ -120,7 +120,10 @@ fn decode<T: DeserializeOwned>(generation: u64, state: &[u8]) -> Result<T, TailE
 }
 
 /// Everything that was stored, decoded; the ledger is absent on the first start.
-pub(crate) fn restore(known: &[State]) -> Result<(Option<Ledger>, Vec<(u64, Stored)>), TailError> {
+type Restored = (Option<Ledger>, Vec<(u64, Stored)>);
+
+/// Decodes what was stored.
+pub(crate) fn restore(known: &[State]) -> Result<Restored, TailError> {
     let mut ledger: Option<Ledger> = None;
     let mut sources = Vec::new();
     for (generation, state) in known.iter().filter(|(_, state)| !state.is_empty()) {

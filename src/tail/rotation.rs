@@ -35,7 +35,8 @@ pub const REMEMBER_MS: i64 = 24 * 3_600_000;
 /// Files that are gone and remembered; beyond it those gone longest are forgotten first, with a notice.
 pub const MAX_REMEMBERED: usize = 4_096;
 
-/// Descriptors of files that are kept open; beyond it idle ones are closed that can be opened again by name.
+/// Descriptors of files that are kept open; beyond it files that can be opened again by name are closed after each use.
+/// Of idle ones a quarter less.
 pub const MAX_OPEN: usize = 512;
 
 /// Directory entries looked at in one search for lost files.
@@ -51,7 +52,6 @@ impl Tailer {
         }
         self.search(listing, now);
         self.forget(now);
-        self.close_idle();
     }
 
     /// Looks for lost sources: in their copies, and then in their directories.
@@ -202,10 +202,35 @@ impl Tailer {
         }
     }
 
-    /// Closes the files that were not read for longest, of those that their name finds again.
-    fn close_idle(&mut self) {
-        let open = self.sources.values().filter(|source| source.file.is_some()).count();
-        let surplus = open.saturating_sub(MAX_OPEN);
+    pub(super) fn open_files(&self) -> usize {
+        self.sources
+            .values()
+            .filter(|source| source.file.is_some())
+            .count()
+    }
+
+    pub(super) fn is_open(&self, generation: u64) -> bool {
+        self.sources
+            .get(&generation)
+            .is_some_and(|source| source.file.is_some())
+    }
+
+    /// Closes a file again that was opened for a moment, if too many are open.
+    pub(super) fn keep_room(&mut self, generation: u64, was_open: bool) {
+        if was_open || !self.is_open(generation) || self.open_files() <= MAX_OPEN {
+            return;
+        }
+        if let Some(source) = self.sources.get_mut(&generation)
+            && source.place == Place::Listed
+        {
+            source.file = None;
+        }
+    }
+
+    /// Closes the files that were not read for longest, of those that their name finds again, so that there is room
+    /// for others.
+    pub(super) fn close_idle(&mut self) {
+        let surplus = self.open_files().saturating_sub(MAX_OPEN - MAX_OPEN / 4);
         if surplus == 0 {
             return;
         }

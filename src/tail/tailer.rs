@@ -15,8 +15,9 @@ use crate::{
         identity::{FileId, Stamp},
         lines::{Piece, READ_SIZE},
         notice::{Notice, Notices},
+        reading::Buffers,
         resume::{self, LEDGER, Ledger, State},
-        source::{Buffers, Place, Source},
+        source::{Place, Source},
         watch::{Waker, Watcher},
     },
 };
@@ -121,6 +122,10 @@ pub(super) struct Copy {
 }
 
 /// Follows log files. See the [module](super).
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each with a life of its own"
+)]
 pub struct Tailer {
     pub(super) settings: Settings,
     pub(super) patterns: Patterns,

@@ -14,7 +14,7 @@ use crate::tail::identity::FileId;
 /// Directories watched; changes in others are seen at the next refresh.
 pub const MAX_WATCHES: usize = 4_096;
 
-/// Changed files remembered between two polls; beyond it every file is looked at.
+/// Changed files remembered between two polls; beyond it everything is looked at and watched anew.
 const MAX_CHANGED: usize = 4_096;
 
 /// Changes gathered before a wake-up, so that a busy log does not wake for every line.
@@ -27,6 +27,10 @@ pub(crate) struct Changes {
     pub(crate) written: HashSet<PathBuf>,
     /// Names appeared, vanished or moved, or something was missed: scan.
     pub(crate) names: bool,
+    /// What no longer has its name, perhaps a watched directory.
+    vanished: HashSet<PathBuf>,
+    /// It was too much to say what: every directory is watched anew.
+    lost_track: bool,
     woken: bool,
 }
 
@@ -53,7 +57,20 @@ impl Shared {
             {
                 changes.written.extend(paths);
             }
-            Ok(_) | Err(_) => changes.names = true,
+            Ok(event) => {
+                changes.names = true;
+                if matches!(
+                    event.kind,
+                    EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))
+                ) {
+                    changes.vanished.extend(event.paths);
+                    changes.lost_track |= changes.vanished.len() > MAX_CHANGED;
+                    if changes.lost_track {
+                        changes.vanished.clear();
+                    }
+                }
+            }
+            Err(_) => changes.names = true,
         }
         drop(changes);
         self.signal.notify_all();
@@ -145,8 +162,19 @@ impl Watcher {
     }
 
     /// What happened since the last call.
-    pub(crate) fn take(&self) -> Changes {
-        std::mem::take(&mut *self.shared.lock())
+    pub(crate) fn take(&mut self) -> Changes {
+        let changes = std::mem::take(&mut *self.shared.lock());
+        // A directory that comes back can have the inode of the old one: its watch is gone nevertheless.
+        let gone = |path: &PathBuf| changes.lost_track || changes.vanished.contains(path);
+        let system = &mut self.system;
+        self.watched.retain(|path, _| {
+            let stays = !gone(path);
+            if let Some(system) = system.as_mut().filter(|_| !stays) {
+                let _ = system.unwatch(path);
+            }
+            stays
+        });
+        changes
     }
 }
 
@@ -156,15 +184,18 @@ mod tests {
 
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     fn directories(path: &Path) -> BTreeMap<PathBuf, FileId> {
         BTreeMap::from([(path.to_owned(), FileId::of(&fs::metadata(path).unwrap()))])
     }
 
-    fn wait_for(watcher: &Watcher, wanted: impl Fn(&Changes) -> bool) {
+    /// Does `act` until the watcher reports what is `wanted`.
+    fn until(watcher: &mut Watcher, logs: &Path, act: impl Fn(), wanted: impl Fn(&Changes) -> bool) {
         loop {
-            watcher.wait(LONG);
+            watcher.follow(&directories(logs));
+            act();
+            watcher.wait(Duration::from_millis(200));
             if wanted(&watcher.take()) {
                 return;
             }
@@ -172,28 +203,26 @@ mod tests {
     }
 
     #[test]
-    fn a_write_and_a_new_name_wake_and_a_replaced_directory_is_watched_again() {
+    fn a_write_and_a_new_name_wake_and_a_directory_that_comes_back_is_watched_again() {
         let root = tempfile::tempdir().unwrap();
         let logs = root.path().join("logs");
         let file = logs.join("a.log");
         let (mut watcher, trouble) = Watcher::new();
         assert_eq!(trouble, None);
-        for _ in 0..2 {
+        for _ in 0..20 {
             fs::create_dir(&logs).unwrap();
-            assert_eq!(watcher.follow(&directories(&logs)), None);
+            let write = || fs::write(&file, "one\n").unwrap();
+            until(&mut watcher, &logs, write, |changes| {
+                changes.written.contains(&file)
+            });
             assert!(watcher.watches(&logs));
-            fs::write(&file, "one\n").unwrap();
-            wait_for(&watcher, |changes| changes.names);
-            fs::write(&file, "two\n").unwrap();
-            wait_for(&watcher, |changes| changes.written.contains(&file));
             fs::remove_dir_all(&logs).unwrap();
-            wait_for(&watcher, |changes| changes.names);
         }
     }
 
     #[test]
     fn another_thread_ends_the_wait_also_before_it_begins() {
-        let (watcher, _) = Watcher::new();
+        let (mut watcher, _) = Watcher::new();
         watcher.waker().wake();
         watcher.wait(LONG);
         watcher.take();

@@ -1,14 +1,5 @@
 //! Every integration test, in one binary, so that the suite links once.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test ends at the first surprise, its helpers too"
-)]
-
-mod cli;
-mod contract;
-mod engine;
-mod sql;
+#[cfg(test)]
 mod tail;
 mod tidy;

@@ -2,7 +2,9 @@
 
 mod bounds;
 mod compressed;
+mod copies;
 mod discovery;
+mod lives;
 mod model;
 mod rig;
 mod rotation;

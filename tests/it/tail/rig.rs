@@ -127,7 +127,7 @@ impl Rig {
         let polled = self.tailer().poll(now, budget);
         for (generation, state) in &polled.born {
             // What a stage does that has no transaction: a generation is known before its first bytes are sent.
-            self.stored.entry(*generation).or_insert_with(Vec::new).clone_from(state);
+            self.stored.entry(*generation).or_default().clone_from(state);
         }
         self.pieces += polled.pieces.len();
         for piece in &polled.pieces {
