@@ -70,10 +70,7 @@ impl Patterns {
             set.build().map_err(|error| TailError::pattern(&exclude.join(", "), error.kind()))
         };
         Ok(Self {
-            compiled: patterns
-                .iter()
-                .map(|text| Pattern::new(text))
-                .collect::<Result<_, _>>()?,
+            compiled: patterns.iter().map(|text| Pattern::new(text)).collect::<Result<_, _>>()?,
             exclude: build(&paths)?,
             exclude_names: build(&names)?,
             follow_links,
@@ -85,10 +82,7 @@ impl Patterns {
         let roots = if self.follow_links {
             Vec::new()
         } else {
-            self.compiled
-                .iter()
-                .filter_map(|pattern| fs::canonicalize(&pattern.base).ok())
-                .collect()
+            self.compiled.iter().filter_map(|pattern| fs::canonicalize(&pattern.base).ok()).collect()
         };
         let mut walk = Walk {
             patterns: self,
@@ -112,6 +106,15 @@ impl Patterns {
     fn excludes(&self, path: &Path) -> bool {
         self.exclude.is_match(path) || path.file_name().is_some_and(|name| self.exclude_names.is_match(name))
     }
+}
+
+/// The files that `settings` would follow now, by path; opens none of them.
+///
+/// # Errors
+/// If a pattern cannot be understood.
+pub fn matches(settings: &Settings) -> Result<Vec<PathBuf>, TailError> {
+    let patterns = Patterns::new(&settings.patterns, &settings.exclude, settings.follow_links)?;
+    Ok(patterns.list(&mut Notices::default()).files.into_keys().collect())
 }
 
 type Entries = Rc<Vec<(OsString, fs::FileType)>>;

@@ -37,10 +37,7 @@ impl Tailer {
             && error.kind() != io::ErrorKind::NotFound
         {
             let why = error.to_string();
-            self.notices.stands(Notice::Unreadable {
-                path: path.clone(),
-                why,
-            });
+            self.notices.stands(Notice::Unreadable { path: path.clone(), why });
         }
     }
 
@@ -61,14 +58,7 @@ impl Tailer {
         if is_too_short(&file)? {
             let held = self.empties.values().filter(|empty| empty.file.is_some()).count();
             let file = Some(file).filter(|_| held < MAX_EMPTY_OPEN);
-            self.empties.insert(
-                group.id,
-                Empty {
-                    path: path.to_owned(),
-                    file,
-                    since: now,
-                },
-            );
+            self.empties.insert(group.id, Empty { path: path.to_owned(), file, since: now });
             return Ok(());
         }
         let packing = kinship::packing(&file)?;
@@ -86,11 +76,7 @@ impl Tailer {
         match kin {
             Some((Kin::Continuation, generation)) => self.adopt(generation, group, (packing, file), now),
             Some((_, generation)) => {
-                let copy = Copy {
-                    generation,
-                    stamp: group.stamp,
-                    path: path.to_owned(),
-                };
+                let copy = Copy { generation, stamp: group.stamp, path: path.to_owned() };
                 self.copies.insert(group.id, copy);
             }
             None => {
@@ -104,12 +90,7 @@ impl Tailer {
 
     fn tell_broken(&mut self, path: &Path, error: &io::Error) {
         let why = error.to_string();
-        self.notices.stands(Notice::Broken {
-            path: path.to_owned(),
-            generation: None,
-            position: 0,
-            why,
-        });
+        self.notices.stands(Notice::Broken { path: path.to_owned(), generation: None, position: 0, why });
     }
 
     /// Whether a compressed file has not changed for a while: only then it is whole.
@@ -161,9 +142,7 @@ impl Tailer {
             // Compressing keeps the modification time.
             stored.complete = true;
             stored.finished_at = Some(group.stamp);
-            self.notices.add(Notice::PassedOver {
-                path: candidate.path.to_owned(),
-            });
+            self.notices.add(Notice::PassedOver { path: candidate.path.to_owned() });
         }
         let mut source = Source::new(self.ledger.assign(), stored, now);
         source.remember_names(&group.names);
@@ -182,11 +161,7 @@ impl Tailer {
         self.born.insert(0, (LEDGER, resume::encode(&self.ledger)));
         self.born.push((generation, resume::encode(&source.stored)));
         let position = source.stored.position;
-        self.notices.add(Notice::Opened {
-            path: source.path.clone(),
-            generation,
-            position,
-        });
+        self.notices.add(Notice::Opened { path: source.path.clone(), generation, position });
         self.sources.insert(generation, source);
     }
 
@@ -203,11 +178,7 @@ impl Tailer {
         source.file = Some(file);
         self.copies.remove(&group.id);
         let position = source.stored.position;
-        self.notices.add(Notice::Continued {
-            path: path.clone(),
-            generation,
-            position,
-        });
+        self.notices.add(Notice::Continued { path: path.clone(), generation, position });
     }
 }
 

@@ -188,9 +188,7 @@ pub(crate) struct Trailer(Vec<u8>);
 
 impl Trailer {
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        let new = bytes
-            .get(bytes.len().saturating_sub(WINDOW_LENGTH)..)
-            .unwrap_or_default();
+        let new = bytes.get(bytes.len().saturating_sub(WINDOW_LENGTH)..).unwrap_or_default();
         let keep = WINDOW_LENGTH - new.len();
         let surplus = self.0.len().saturating_sub(keep);
         self.0.drain(..surplus);
@@ -207,9 +205,7 @@ mod tests {
     use super::*;
 
     fn content(seed: u8, length: usize) -> Vec<u8> {
-        (0..length)
-            .map(|index| u8::try_from(index / 7 * 31 % 251).unwrap() ^ seed)
-            .collect()
+        (0..length).map(|index| u8::try_from(index / 7 * 31 % 251).unwrap() ^ seed).collect()
     }
 
     fn ladder(content: &Vec<u8>) -> Ladder {

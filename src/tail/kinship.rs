@@ -66,14 +66,7 @@ impl<'a> Candidate<'a> {
             (prefix, length)
         };
         let ladder = Ladder::default();
-        let mut candidate = Self {
-            path,
-            packing,
-            file,
-            prefix,
-            length,
-            ladder,
-        };
+        let mut candidate = Self { path, packing, file, prefix, length, ladder };
         let rungs = candidate.ladder.growth(&candidate, length.min(HEAD))?;
         candidate.ladder.add(rungs);
         Ok(candidate)

@@ -30,10 +30,7 @@ pub(crate) enum Part {
 pub(crate) fn absolute(text: &str) -> Result<String, TailError> {
     let path = std::path::absolute(text).map_err(|error| TailError::pattern(text, &error))?;
     path.into_os_string().into_string().map_err(|_| {
-        TailError::pattern(
-            text,
-            &"the working directory is not UTF-8: give an absolute pattern",
-        )
+        TailError::pattern(text, &"the working directory is not UTF-8: give an absolute pattern")
     })
 }
 
@@ -58,18 +55,12 @@ impl Pattern {
             ));
         }
         if brace_across_directories(text) {
-            return Err(TailError::pattern(
-                text,
-                &"braces cannot span directories: write several patterns",
-            ));
+            return Err(TailError::pattern(text, &"braces cannot span directories: write several patterns"));
         }
         let path = absolute(text)?;
         let mut base = PathBuf::from("/");
         let mut parts = Vec::new();
-        for part in Path::new(&path)
-            .components()
-            .filter(|part| !matches!(part, Component::RootDir))
-        {
+        for part in Path::new(&path).components().filter(|part| !matches!(part, Component::RootDir)) {
             let part = part.as_os_str();
             if parts.is_empty() && is_literal(part) {
                 base.push(part);
@@ -87,11 +78,7 @@ impl Pattern {
             parts.push(Part::new(text, OsStr::new("*"))?);
         }
         parts.dedup_by(|one, other| matches!((one, other), (Part::AnyDepth, Part::AnyDepth)));
-        Ok(Self {
-            text: text.to_owned(),
-            base,
-            parts,
-        })
+        Ok(Self { text: text.to_owned(), base, parts })
     }
 }
 
@@ -109,10 +96,7 @@ impl Part {
         Ok(match text {
             "**" => Self::AnyDepth,
             _ if is_literal(part) => Self::Literal(part.to_owned()),
-            _ => Self::Glob {
-                matcher: glob(pattern, text)?.compile_matcher(),
-                dots: text.starts_with('.'),
-            },
+            _ => Self::Glob { matcher: glob(pattern, text)?.compile_matcher(), dots: text.starts_with('.') },
         })
     }
 

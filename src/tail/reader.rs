@@ -89,12 +89,7 @@ impl Tailer {
     /// Whether this is a compressed file and enough others are being unpacked.
     fn must_wait(&self, generation: u64) -> bool {
         let starts = |source: &Source| source.is_packed() && source.unpacking.is_none();
-        let unpacking = || {
-            self.sources
-                .values()
-                .filter(|source| source.unpacking.is_some())
-                .count()
-        };
+        let unpacking = || self.sources.values().filter(|source| source.unpacking.is_some()).count();
         self.sources.get(&generation).is_some_and(starts) && unpacking() >= MAX_UNPACKING
     }
 

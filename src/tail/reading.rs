@@ -50,9 +50,7 @@ pub(crate) enum Slice {
 fn read_at_most(file: &File, offset: u64, length: u64, spare: &mut Vec<Vec<u8>>) -> io::Result<Vec<u8>> {
     let capacity = usize::try_from(length).unwrap_or(usize::MAX);
     let mut data = if capacity > WORTH_REUSE {
-        spare
-            .pop()
-            .unwrap_or_else(|| Vec::with_capacity(capacity.max(FULL_BUFFER)))
+        spare.pop().unwrap_or_else(|| Vec::with_capacity(capacity.max(FULL_BUFFER)))
     } else {
         Vec::with_capacity(capacity)
     };
@@ -135,12 +133,7 @@ impl Source {
         self.endless = endless.then_some(seen);
         let read = usize::try_from(seen - start).unwrap_or(usize::MAX);
         let progress = endless || piece.is_some();
-        pieces.extend(piece.map(|data| Piece {
-            generation: self.generation,
-            start,
-            end,
-            data,
-        }));
+        pieces.extend(piece.map(|data| Piece { generation: self.generation, start, end, data }));
         Ok(if progress { Slice::Read(read) } else { Slice::Idle })
     }
 
@@ -167,12 +160,7 @@ impl Source {
         };
         let first = buffer.get_mut(..MAX_LINE).unwrap_or_default();
         let count = read_full(file, first, start)?;
-        let piece = Piece::cut(
-            self.generation,
-            start,
-            end,
-            first.get(..count).unwrap_or_default(),
-        );
+        let piece = Piece::cut(self.generation, start, end, first.get(..count).unwrap_or_default());
         if count < MAX_LINE || !self.commit(end, from + filled as u64)? {
             return Ok(Slice::Replaced);
         }
@@ -239,19 +227,14 @@ impl Source {
                 return Ok(Step::More);
             };
             let is_same = kinship::packing(file)? == self.stored.packing
-                && self
-                    .stored
-                    .ladder
-                    .has_head(&compressed::probe(file, self.stored.packing)?)?;
+                && self.stored.ladder.has_head(&compressed::probe(file, self.stored.packing)?)?;
             if !is_same {
                 return Ok(Step::Differs);
             }
             self.unpacking = Some(Unpacking::open(file, self.stored.packing, self.stored.position)?);
         }
         let source = (self.generation, self.stored.mark);
-        self.unpacking
-            .as_mut()
-            .map_or(Ok(Step::End), |unpacking| unpacking.step(source, pieces))
+        self.unpacking.as_mut().map_or(Ok(Step::End), |unpacking| unpacking.step(source, pieces))
     }
 
     /// Nothing more comes of a compressed file until it changes.

@@ -203,16 +203,11 @@ impl Tailer {
     }
 
     pub(super) fn open_files(&self) -> usize {
-        self.sources
-            .values()
-            .filter(|source| source.file.is_some())
-            .count()
+        self.sources.values().filter(|source| source.file.is_some()).count()
     }
 
     pub(super) fn is_open(&self, generation: u64) -> bool {
-        self.sources
-            .get(&generation)
-            .is_some_and(|source| source.file.is_some())
+        self.sources.get(&generation).is_some_and(|source| source.file.is_some())
     }
 
     /// Closes a file again that was opened for a moment, if too many are open.

@@ -82,15 +82,8 @@ impl Tailer {
         if groups.len() <= limit {
             return;
         }
-        self.notices.stands(Notice::TooManyFiles {
-            matched: groups.len(),
-            limit,
-        });
-        let known: HashSet<FileId> = self
-            .sources
-            .values()
-            .filter_map(|source| source.stored.id)
-            .collect();
+        self.notices.stands(Notice::TooManyFiles { matched: groups.len(), limit });
+        let known: HashSet<FileId> = self.sources.values().filter_map(|source| source.stored.id).collect();
         let mut order: Vec<(bool, i64, i64, FileId)> = groups
             .values()
             .map(|group| (known.contains(&group.id), group.stamp.seconds, group.stamp.nanos, group.id))

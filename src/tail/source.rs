@@ -39,10 +39,7 @@ pub(crate) enum Place {
 }
 
 /// One life of one file.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent facts, each with a life of its own"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each with a life of its own")]
 pub(crate) struct Source {
     pub(crate) generation: u64,
     pub(crate) stored: Stored,

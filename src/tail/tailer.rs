@@ -122,10 +122,7 @@ pub(super) struct Copy {
 }
 
 /// Follows log files. See the [module](super).
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent facts, each with a life of its own"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each with a life of its own")]
 pub struct Tailer {
     pub(super) settings: Settings,
     pub(super) patterns: Patterns,

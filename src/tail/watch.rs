@@ -59,10 +59,7 @@ impl Shared {
             }
             Ok(event) => {
                 changes.names = true;
-                if matches!(
-                    event.kind,
-                    EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))
-                ) {
+                if matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))) {
                     changes.vanished.extend(event.paths);
                     changes.lost_track |= changes.vanished.len() > MAX_CHANGED;
                     if changes.lost_track {
@@ -212,9 +209,7 @@ mod tests {
         for _ in 0..20 {
             fs::create_dir(&logs).unwrap();
             let write = || fs::write(&file, "one\n").unwrap();
-            until(&mut watcher, &logs, write, |changes| {
-                changes.written.contains(&file)
-            });
+            until(&mut watcher, &logs, write, |changes| changes.written.contains(&file));
             assert!(watcher.watches(&logs));
             fs::remove_dir_all(&logs).unwrap();
         }

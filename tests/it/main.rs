@@ -1,5 +1,14 @@
 //! Every integration test, in one binary, so that the suite links once.
 
-#[cfg(test)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test ends at the first surprise, its helpers too"
+)]
+
+mod cli;
+mod contract;
+mod engine;
+mod sql;
 mod tail;
 mod tidy;

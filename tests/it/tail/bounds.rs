@@ -51,34 +51,21 @@ fn lines_across_chunks_and_overlong_ones_come_as_from_a_pipe() {
     let mut expected = Vec::new();
     let mut lines = Lines::new(content.as_slice(), 1, 0);
     while lines.read(&mut expected).unwrap() == Progress::More {}
-    let join = |pieces: &[Piece]| {
-        pieces
-            .iter()
-            .flat_map(|piece| piece.data.clone())
-            .collect::<Vec<u8>>()
-    };
+    let join = |pieces: &[Piece]| pieces.iter().flat_map(|piece| piece.data.clone()).collect::<Vec<u8>>();
     assert!(join(&pieces) == join(&expected));
     let mut at = 0;
     for piece in &pieces {
         assert_eq!(piece.start, at);
         at = piece.end;
-        let last_line = piece.data[..piece.data.len() - 1]
-            .iter()
-            .rposition(|&byte| byte == b'\n');
+        let last_line = piece.data[..piece.data.len() - 1].iter().rposition(|&byte| byte == b'\n');
         let last_start = piece.start + last_line.map_or(0, |newline| newline as u64 + 1);
-        assert_eq!(
-            piece.start / CHUNK,
-            last_start / CHUNK,
-            "all lines start in one chunk"
-        );
+        assert_eq!(piece.start / CHUNK, last_start / CHUNK, "all lines start in one chunk");
         let cut = piece.end - piece.start != piece.data.len() as u64;
         assert!(!cut || piece.data.len() == MAX_LINE + 1);
     }
     assert_eq!(at, content.len() as u64);
     assert!(pieces.iter().any(|piece| piece.data.len() == MAX_LINE + 1));
-    let buffers = pieces
-        .iter()
-        .all(|piece| piece.data.capacity() <= 2 * piece.data.len() + 1);
+    let buffers = pieces.iter().all(|piece| piece.data.capacity() <= 2 * piece.data.len() + 1);
     assert!(buffers, "pieces hold no more memory than they need");
 }
 
@@ -120,10 +107,8 @@ fn more_files_than_allowed_are_told_and_the_newest_are_read() {
     }
     rig.polls(3);
     rig.expect(2..5);
-    let told = rig
-        .notices
-        .iter()
-        .filter(|notice| matches!(notice, Notice::TooManyFiles { matched: 5, limit: 3 }));
+    let told =
+        rig.notices.iter().filter(|notice| matches!(notice, Notice::TooManyFiles { matched: 5, limit: 3 }));
     assert_eq!(told.count(), 1);
 }
 
@@ -148,12 +133,7 @@ fn idle_files_are_closed_but_not_those_that_only_the_descriptor_finds() {
     assert!(notices > MAX_NOTICES && rig.has_notice(|notice| matches!(notice, Notice::More { .. })));
     // The last ones are open: they are deleted, and written to after that.
     let writers: Vec<fs::File> = (many - 50..many)
-        .map(|number| {
-            fs::OpenOptions::new()
-                .append(true)
-                .open(rig.path(&format!("{number}.log")))
-                .unwrap()
-        })
+        .map(|number| fs::OpenOptions::new().append(true).open(rig.path(&format!("{number}.log"))).unwrap())
         .collect();
     for number in many - 50..many {
         rig.delete(&format!("{number}.log"));
@@ -191,11 +171,7 @@ fn what_is_remembered_of_files_that_are_gone_is_bounded() {
     rig.polls(2);
     assert_eq!(rig.stored.len(), MAX_REMEMBERED + 1);
     assert!(rig.stored.contains_key(&LEDGER));
-    let forgotten = rig
-        .notices
-        .iter()
-        .filter(|notice| matches!(notice, Notice::Forgotten { .. }))
-        .count();
+    let forgotten = rig.notices.iter().filter(|notice| matches!(notice, Notice::Forgotten { .. })).count();
     assert_eq!(forgotten, 5);
 }
 
@@ -205,19 +181,10 @@ fn states_are_small_and_only_the_changed_ones_are_given() {
     rig.append("a.log", &text(0..20_000));
     rig.append("b.log", &text(30_000..30_001));
     rig.poll();
-    assert!(
-        rig.stored.values().all(|state| state.len() < 600),
-        "{:?}",
-        rig.stored.values().map(Vec::len)
-    );
+    assert!(rig.stored.values().all(|state| state.len() < 600), "{:?}", rig.stored.values().map(Vec::len));
     rig.append("b.log", &text(30_001..30_002));
     rig.poll_unstored();
-    let changed: Vec<u64> = rig
-        .tailer()
-        .states()
-        .iter()
-        .map(|(generation, _)| *generation)
-        .collect();
+    let changed: Vec<u64> = rig.tailer().states().iter().map(|(generation, _)| *generation).collect();
     assert_eq!(changed, [2]);
     assert_eq!(rig.tailer().states(), []);
 }
@@ -234,10 +201,7 @@ fn acknowledged_positions_are_shown_and_never_ahead_of_what_was_handed_out() {
     rig.tailer().acknowledge(1, 3);
     rig.tailer().acknowledge(99, 3);
     let status = rig.tailer().status();
-    assert_eq!(
-        (status[0].acked, status[0].position, status[0].size),
-        (2 * length, 2 * length, 2 * length)
-    );
+    assert_eq!((status[0].acked, status[0].position, status[0].size), (2 * length, 2 * length, 2 * length));
 }
 
 #[test]

@@ -23,10 +23,7 @@ fn copytruncate_with_new_content_of_any_size() {
             rig.copy("access.log", "access.log.1");
             rig.truncate("access.log", 0);
             rig.append("access.log", &text(10..10 + new));
-            assert_eq!(
-                size(&rig.path("access.log")) == size(&rig.path("access.log.1")),
-                new == 3
-            );
+            assert_eq!(size(&rig.path("access.log")) == size(&rig.path("access.log.1")), new == 3);
             rig.polls(3);
             rig.expect((0..3).chain(10..10 + new));
             assert_eq!(rig.lives.len(), 2);
@@ -37,12 +34,9 @@ fn copytruncate_with_new_content_of_any_size() {
 
 #[test]
 fn copytruncate_before_the_last_bytes_were_read_takes_them_from_the_copy() {
-    for (patterns, stopped) in [
-        ("access.log*", false),
-        ("access.log*", true),
-        ("access.log", false),
-        ("access.log", true),
-    ] {
+    for (patterns, stopped) in
+        [("access.log*", false), ("access.log*", true), ("access.log", false), ("access.log", true)]
+    {
         let mut rig = Rig::new(&[patterns]);
         rig.append("access.log", &text(0..3));
         rig.poll();
@@ -95,11 +89,7 @@ fn a_copy_without_truncation_is_not_read_until_it_goes_its_own_way() {
     rig.expect(0..6);
     rig.append("access.log.bak", &text(50..51));
     rig.polls(2);
-    assert_eq!(
-        rig.lines().len(),
-        6 + 6,
-        "a copy that grows by other lines is a log of its own"
-    );
+    assert_eq!(rig.lines().len(), 6 + 6, "a copy that grows by other lines is a log of its own");
 }
 
 #[test]
@@ -118,12 +108,7 @@ fn hard_links_to_one_file_are_read_once() {
 #[test]
 fn equal_logs_of_two_services_are_both_read() {
     let mut rig = Rig::new(&["*/access.log", "*-access.log"]);
-    for name in [
-        "one/access.log",
-        "two/access.log",
-        "one-access.log",
-        "two-access.log",
-    ] {
+    for name in ["one/access.log", "two/access.log", "one-access.log", "two-access.log"] {
         if let Some((directory, _)) = name.split_once('/') {
             fs::create_dir(rig.path(directory)).unwrap();
         }

@@ -17,10 +17,8 @@ impl Model {
             Action::WritePart(log) => self.write_part(&self.active(log)),
             Action::WriteOld(which) => {
                 let old = self.old(Log::Matched);
-                let old: Vec<_> = old
-                    .iter()
-                    .filter(|name| name.ends_with(|end: char| end.is_ascii_digit()))
-                    .collect();
+                let old: Vec<_> =
+                    old.iter().filter(|name| name.ends_with(|end: char| end.is_ascii_digit())).collect();
                 if let Some(name) = old.get(which % old.len().max(1)) {
                     // A copy that somebody writes to is a new log: not the subject here.
                     if self.files[*name].open {
@@ -58,23 +56,12 @@ impl Model {
             let whole = line(number);
             let times = count.remove(whole.trim_end()).unwrap_or(0);
             let excused = times == 0 && self.may_be_missing.contains(&number);
-            assert!(
-                times == 1 || excused,
-                "line {number} came out {times} times: {:#?}",
-                self.rig.notices
-            );
+            assert!(times == 1 || excused, "line {number} came out {times} times: {:#?}", self.rig.notices);
         }
         for (text, times) in count {
             // A line that was never finished comes out as it is, once.
-            let begun = self
-                .may_be_missing
-                .iter()
-                .any(|&number| line(number).starts_with(&text));
-            assert!(
-                begun && times == 1,
-                "nobody wrote {text:?} {times} times: {:#?}",
-                self.rig.notices
-            );
+            let begun = self.may_be_missing.iter().any(|&number| line(number).starts_with(&text));
+            assert!(begun && times == 1, "nobody wrote {text:?} {times} times: {:#?}", self.rig.notices);
         }
     }
 

@@ -112,11 +112,7 @@ impl Model {
 
     /// Where a file is now.
     pub(super) fn real(&self, name: &str) -> String {
-        if self.hidden {
-            name.replacen("a/", "a.hidden/", 1)
-        } else {
-            name.to_owned()
-        }
+        if self.hidden { name.replacen("a/", "a.hidden/", 1) } else { name.to_owned() }
     }
 
     pub(super) fn old(&self, log: Log) -> Vec<String> {
@@ -154,11 +150,7 @@ impl Model {
 
     /// The numbers of lines that came out.
     pub(super) fn seen(&self) -> BTreeSet<usize> {
-        self.rig
-            .lines()
-            .iter()
-            .filter_map(|line| line.get(..6)?.parse().ok())
-            .collect()
+        self.rig.lines().iter().filter_map(|line| line.get(..6)?.parse().ok()).collect()
     }
 
     /// What of these was not read so far need not be read later.
