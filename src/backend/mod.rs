@@ -4,6 +4,7 @@
 //! each. An append is acknowledged only when it would survive a power cut.
 
 pub mod embedded;
+mod error;
 pub mod retry;
 
 use std::{fmt, future::Future};
@@ -11,77 +12,10 @@ use std::{fmt, future::Future};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+pub use error::{BackendError, Loss};
+
 pub use crate::engine::metric::{Datum, Series};
 use crate::engine::{provenance::Node, row::Row, time::Timestamp};
-
-/// What went wrong, named by what the caller can do about it.
-#[derive(Debug, thiserror::Error)]
-pub enum BackendError {
-    /// Not now: throttled, locked or full. The same call may succeed later; `why` says what is waited for.
-    #[error("{why}")]
-    Busy {
-        /// What is waited for, and the remedy.
-        why: String,
-    },
-    /// Somebody else holds what was asked for: a second process of the same stage, a lost lease.
-    #[error("{why}")]
-    Closed {
-        /// Who holds it.
-        why: String,
-    },
-    /// The position asked for is past retention: starting at the oldest record kept goes on, at the price of `loss`.
-    #[error("{why}")]
-    Gone {
-        /// What is gone from where, and the remedy.
-        why: String,
-        /// How much.
-        loss: Loss,
-    },
-    /// The call failed and will fail again.
-    #[error("{what}")]
-    Failed {
-        /// The thing and the remedy.
-        what: String,
-        /// The cause below.
-        #[source]
-        source: Option<Box<dyn std::error::Error + Send + Sync>>,
-    },
-}
-
-impl BackendError {
-    /// A failure with its cause; `what` names the thing and the remedy.
-    pub fn failed(what: impl Into<String>, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
-        Self::Failed { what: what.into(), source: Some(Box::new(cause)) }
-    }
-}
-
-/// What lies between a position and the oldest record kept, as far as it is known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Loss {
-    /// Records.
-    pub records: Option<u64>,
-    /// Payload, in bytes as appended.
-    pub bytes: Option<u64>,
-    /// First and last arrival.
-    pub arrivals: Option<(Timestamp, Timestamp)>,
-}
-
-impl fmt::Display for Loss {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.records {
-            Some(1) => f.write_str("1 record")?,
-            Some(records) => write!(f, "{records} records")?,
-            None => f.write_str("an unknown number of records")?,
-        }
-        if let Some(bytes) = self.bytes {
-            write!(f, " of {bytes} bytes")?;
-        }
-        if let Some((first, last)) = self.arrivals {
-            write!(f, ", arrived {first} to {last},")?;
-        }
-        Ok(())
-    }
-}
 
 /// Short for results of the ports.
 pub type Result<T, E = BackendError> = std::result::Result<T, E>;

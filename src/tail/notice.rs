@@ -157,7 +157,6 @@ impl Notice {
 }
 
 impl Display for Notice {
-    #[expect(clippy::too_many_lines, reason = "one arm for each kind of notice")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Opened { path, generation, position } => {
