@@ -118,7 +118,12 @@ impl Tailer {
         let known = lost
             .iter()
             .any(|generation| self.sources.get_mut(generation).as_ref().is_some_and(by_id));
-        let near = |source: &Source| kinship::names_are_near(&source.path, path);
+        let near = |source: &Source| {
+            source
+                .names()
+                .iter()
+                .any(|name| kinship::names_are_near(name, path))
+        };
         if !known
             && !lost
                 .iter()
@@ -281,9 +286,11 @@ impl Source {
         if over && hidden && left == 0 && quiet >= LINGER_MS {
             let deleted = self.place == Place::Deleted;
             self.lose(now);
-            self.stored.complete = true;
             if deleted {
                 self.stored.id = None;
+            } else {
+                self.stored.let_go = true;
+                self.gone = true;
             }
         }
     }
