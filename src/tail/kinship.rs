@@ -133,15 +133,8 @@ impl<'a> Candidate<'a> {
         let longer = !self.is_packed() && self.length > size && !deleted;
         let related = deleted
             || self.is_packed()
-            || source
-                .names()
-                .iter()
-                .any(|name| names_are_related(name, self.path));
-        Ok(if related && !longer {
-            Kin::Copy
-        } else {
-            Kin::Stranger
-        })
+            || source.names().iter().any(|name| names_are_related(name, self.path));
+        Ok(if related && !longer { Kin::Copy } else { Kin::Stranger })
     }
 }
 

@@ -115,21 +115,10 @@ impl Tailer {
             return Ok(());
         };
         let by_id = |source: &&mut Source| source.stored.id == Some(group.id);
-        let known = lost
-            .iter()
-            .any(|generation| self.sources.get_mut(generation).as_ref().is_some_and(by_id));
-        let near = |source: &Source| {
-            source
-                .names()
-                .iter()
-                .any(|name| kinship::names_are_near(name, path))
-        };
-        if !known
-            && !lost
-                .iter()
-                .filter_map(|generation| self.sources.get(generation))
-                .any(near)
-        {
+        let known =
+            lost.iter().any(|generation| self.sources.get_mut(generation).as_ref().is_some_and(by_id));
+        let near = |source: &Source| source.names().iter().any(|name| kinship::names_are_near(name, path));
+        if !known && !lost.iter().filter_map(|generation| self.sources.get(generation)).any(near) {
             return Ok(());
         }
         let file = source::open(path)?;

@@ -203,9 +203,7 @@ mod tests {
         for _ in 0..20 {
             fs::create_dir(&logs).unwrap();
             let write = || fs::write(&file, "one\n").unwrap();
-            until(&mut watcher, &logs, write, |changes| {
-                changes.written.contains(&file)
-            });
+            until(&mut watcher, &logs, write, |changes| changes.written.contains(&file));
             fs::remove_dir_all(&logs).unwrap();
         }
     }

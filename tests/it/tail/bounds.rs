@@ -121,10 +121,7 @@ fn a_change_that_hides_behind_a_coarse_time_stamp_is_seen_at_the_second_look() {
     rig.polls(2);
     rig.append("a.log", &text(3..4));
     let set_time = |rig: &Rig| {
-        fs::File::open(rig.path("a.log"))
-            .unwrap()
-            .set_modified(SystemTime::UNIX_EPOCH)
-            .unwrap();
+        fs::File::open(rig.path("a.log")).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
     };
     set_time(&rig);
     rig.poll();
