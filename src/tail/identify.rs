@@ -65,6 +65,7 @@ impl Tailer {
                 group.id,
                 Empty {
                     path: path.to_owned(),
+                    former: group.former.clone(),
                     file,
                     since: now,
                 },

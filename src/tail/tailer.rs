@@ -107,10 +107,13 @@ pub struct SourceStatus {
     pub present: bool,
 }
 
-/// A file without content, which becomes a source with its first bytes.
+/// A file without content, or whose content was replaced: it becomes a source with its first bytes.
 pub(super) struct Empty {
     pub(super) path: PathBuf,
+    /// The sources that were in this file and are no longer.
+    pub(super) former: Vec<u64>,
     pub(super) file: Option<File>,
+    /// When a pattern matched it last.
     pub(super) since: Timestamp,
 }
 
