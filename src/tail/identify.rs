@@ -60,12 +60,7 @@ impl Tailer {
             let file = Some(file).filter(|_| held < MAX_EMPTY_OPEN);
             self.empties.insert(
                 group.id,
-                Empty {
-                    path: path.to_owned(),
-                    former: group.former.clone(),
-                    file,
-                    since: now,
-                },
+                Empty { path: path.to_owned(), former: group.former.clone(), file, since: now },
             );
             return Ok(());
         }

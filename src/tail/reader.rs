@@ -105,12 +105,7 @@ impl Tailer {
             // What is in the file now is read even if the file is moved out of sight before the next scan.
             Some(id) if source.file.is_some() => {
                 let (path, file) = (source.path.clone(), source.file.take());
-                let empty = Empty {
-                    path,
-                    former: vec![generation],
-                    file,
-                    since: now,
-                };
+                let empty = Empty { path, former: vec![generation], file, since: now };
                 self.empties.insert(id, empty);
             }
             Some(_) | None => {}

@@ -182,13 +182,8 @@ impl Tailer {
             };
             if metadata.len() > 0 {
                 let stamp = Stamp::of(&metadata);
-                let group = Group {
-                    id,
-                    stamp,
-                    names: vec![empty.path],
-                    claimed: false,
-                    former: empty.former,
-                };
+                let group =
+                    Group { id, stamp, names: vec![empty.path], claimed: false, former: empty.former };
                 self.identify(&group, Some(file), now);
             } else if now.millis_since(empty.since) < super::rotation::LINGER_MS {
                 empty.file = Some(file);

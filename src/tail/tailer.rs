@@ -146,10 +146,7 @@ pub(super) struct Copy {
 /// assert_eq!(tailer.poll(now, 1 << 20).pieces[0].data, b"10.0.0.2 begun, ended\n");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent facts, each with a life of its own"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each with a life of its own")]
 pub struct Tailer {
     pub(super) settings: Settings,
     pub(super) patterns: Patterns,
