@@ -12,6 +12,10 @@ use logtally::{
     telemetry,
 };
 
+/// Threads for what blocks. One tails files for as long as it runs; the rest read, compress and count batches of some
+/// megabytes, and each keeps memory of that size, so more of them than cores would only cost.
+const BLOCKING: usize = 6;
+
 fn main() -> ExitCode {
     let ended = match Cli::read() {
         Ok(cli) => start(cli),
@@ -42,7 +46,8 @@ fn start(cli: Cli) -> Result<Exit, Error> {
     } else {
         Config::default()
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().max_blocking_threads(BLOCKING).enable_all().build()?;
     let (file, overrides) = (cli.global.config.clone(), cli.overrides());
     let reload = move || config::load(file.as_deref(), &environment, &overrides).map(|loaded| loaded.config);
     let ended = runtime.block_on(app::run(cli, config, &reload));

@@ -23,7 +23,7 @@ pub use source::Input;
 /// How many reads may wait for the stream: with [`READ_BYTES`] this bounds the memory of a producer.
 const READS_IN_FLIGHT: usize = 2;
 /// How many bytes one read takes from all files together.
-pub(crate) const READ_BYTES: usize = 4 * 1024 * 1024;
+pub(crate) const READ_BYTES: usize = 2 * 1024 * 1024;
 
 /// What to produce, and how.
 #[derive(Clone, Debug)]
