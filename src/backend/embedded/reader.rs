@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Payload of one batch, in bytes as appended, after which no further record joins it.
-const BATCH_BYTES: usize = 4 * 1024 * 1024;
+const BATCH_BYTES: usize = 2 * 1024 * 1024;
 /// Records in one batch.
 const BATCH_RECORDS: usize = 10_000;
 /// How often the tip is looked at for what other processes appended.
