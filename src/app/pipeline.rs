@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use tokio::task::JoinSet;
 
 use crate::{
-    app::{Error, Exit, signals::Signals, stages},
+    app::{
+        Error, Exit,
+        signals::{Reloads, Signals},
+        stages,
+    },
     cli::{AnalyzeArgs, DeliverArgs, ProduceArgs, RunArgs},
     config::{Config, ConfigError, Stage, StartMode},
     produce::Input,
@@ -69,7 +73,9 @@ pub(crate) async fn deliver(args: DeliverArgs, config: Config, reload: Reload<'_
 /// Runs the pipeline, and runs it anew with every good configuration that a SIGHUP finds.
 async fn start(mut run: Run, mut config: Config, reload: Reload<'_>) -> Result<Exit, Error> {
     let signals = Signals::install()?;
-    while let Some(changed) = pipeline(&run, &config, (&signals, reload)).await? {
+    // One for all runs: a SIGHUP that comes while one ends and the next begins is for the next.
+    let mut reloads = signals.reloads();
+    while let Some(changed) = pipeline(&run, &config, (&signals, &mut reloads, reload)).await? {
         tracing::info!("going on with the new configuration");
         config = changed;
         // A start mode holds for the first start only.
@@ -105,9 +111,8 @@ impl Tasks {
 async fn pipeline(
     run: &Run,
     config: &Config,
-    (signals, reload): (&Signals, Reload<'_>),
+    (signals, reloads, reload): (&Signals, &mut Reloads, Reload<'_>),
 ) -> Result<Option<Config>, Error> {
-    let mut reloads = signals.reloads();
     let mut tasks = stages::spawn(run, config, signals.reloads()).await?;
     let (mut stopping, mut next, mut failure) = (false, None, None);
     if run.once {

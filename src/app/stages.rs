@@ -218,8 +218,8 @@ async fn keep_in_force(
         match watched.refresh().await {
             Ok(None) => {}
             Ok(Some(difference)) => {
-                tracing::info!("reference data reloaded: {difference}");
                 sender.send_replace(watched.current());
+                tracing::info!("reference data reloaded: {difference}");
             }
             Err(error) => tracing::error!("keeping the last good reference data: {error}"),
         }
