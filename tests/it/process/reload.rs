@@ -5,7 +5,7 @@ use std::fs;
 use rustix::process::Signal;
 
 use super::{
-    home::{CONFIG, HOSTS, Home},
+    home::{CONFIG, HOSTS, Home, Running},
     load::lines,
     oracle::{assert_balanced, finish, published, reported},
 };
@@ -63,6 +63,55 @@ fn a_broken_configuration_is_refused_and_the_good_one_stays() {
     process.signal(Signal::HUP);
     home.until_said("the configuration has not changed");
     process.stop();
+}
+
+#[test]
+fn a_configuration_that_could_not_start_is_refused_and_the_good_one_stays() {
+    let home = Home::new();
+    let mut process = home.start("run");
+    home.until_up(&process, "analyze");
+    let alarm = "\n[[alarm]]\nname = \"a\"\nrule = \"Unknown > 1\"\nwebhook = \"https://example.com/\"\n";
+    let broken = [
+        (CONFIG.replace("[analyze]", "[analyze]\nformat = \"%t %Q\""), "log format \"%t %Q\""),
+        (CONFIG.replace("access.log*", "access[.log"), "file pattern \"access[.log\""),
+        (CONFIG.replace("hosts.csv", "nowhere.csv"), "nowhere.csv"),
+        (CONFIG.to_owned() + &alarm.replace("> 1", "is many"), "alarm rule \"Unknown is many\""),
+        (CONFIG.to_owned() + &alarm.replace("https", "ftp"), "webhook of alarm \"a\""),
+    ];
+    for (number, (config, why)) in (1..).zip(broken) {
+        home.write("logtally.toml", &config);
+        process.signal(Signal::HUP);
+        let refusals = || -> Vec<String> {
+            let said = home.said();
+            said.lines().filter(|line| line.contains("keeping the last good")).map(str::to_owned).collect()
+        };
+        home.until(why, || refusals().len() == number || !process.runs());
+        assert!(process.runs(), "{why}: {}", home.said());
+        assert!(refusals()[number - 1].contains(why), "{why}: {}", home.said());
+    }
+    home.log(&lines("10.0.1.7", 3));
+    home.until("three", || published(&home, "Search") == 3);
+    process.stop();
+}
+
+#[test]
+fn files_named_on_the_command_line_are_followed_after_a_reload_too() {
+    let home = Home::new();
+    let process = home.start("produce other.log");
+    home.until_up(&process, "produce");
+    home.write("logtally.toml", &CONFIG.replace("record_age = \"20ms\"", "record_age = \"10ms\""));
+    process.signal(Signal::HUP);
+    home.until_said("going on with the new configuration");
+    process.signal(Signal::HUP);
+    home.until_said("the configuration has not changed");
+    home.write("other.log", &lines("10.0.1.7", 3));
+    home.log(&lines("10.0.1.7", 100));
+    let analyze = home.start("analyze");
+    let deliver = home.start("deliver");
+    home.until("three", || published(&home, "Search") == 3);
+    [process, analyze, deliver].into_iter().for_each(Running::stop);
+    assert_balanced(&home);
+    assert_eq!(published(&home, "Search"), 3);
 }
 
 #[test]
