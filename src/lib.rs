@@ -4,6 +4,7 @@
 //!  access logs ─► produce ─► input stream ─► analyze ─► output stream ─► deliver ─► metrics ─► alarms
 //! ```
 
+pub mod alarms;
 pub mod analyze;
 pub mod app;
 pub mod audit;

@@ -31,7 +31,7 @@ const HOSTS_NAMED: usize = 10;
 /// How often a followed report looks for a new window.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A window is reported when every shard closed it, or this long after its end, in milliseconds.
-const GRACE_MS: i64 = crate::deliver::GRACE_MS;
+const GRACE_MS: i64 = crate::alarms::GRACE_MS;
 
 /// `logtally audit`
 pub(crate) async fn audit(args: AuditArgs, config: Config) -> Result<Exit, Error> {

@@ -8,6 +8,7 @@ use tokio::{
 };
 
 use crate::{
+    alarms,
     analyze::{self, Board},
     app::{
         Error, Exit,
@@ -164,17 +165,17 @@ impl Parts<'_> {
             });
             webhooks.insert(alarm.name.clone(), webhook);
         }
-        let alarms = deliver::Alarms {
+        let watched = alarms::Alarms {
             alarms: settings::alarms(self.config)?,
             window: self.config.analyze.window,
             clock: self.clock.clone(),
         };
         let rules =
-            alarms.alarms.iter().map(|alarm| (alarm.name().to_owned(), alarm.rule().clone())).collect();
+            watched.alarms.iter().map(|alarm| (alarm.name().to_owned(), alarm.rule().clone())).collect();
         let (backend, stop) = (self.backend.clone(), helpers.clone());
         tasks.set.spawn(async move {
             let notify = move |changed| notify(changed, &rules, &webhooks);
-            (None, deliver::watch(&backend, alarms, notify, stop).await.map_err(Error::from))
+            (None, alarms::watch(&backend, watched, notify, stop).await.map_err(Error::from))
         });
         Ok(())
     }
@@ -190,8 +191,8 @@ fn stage(tasks: &mut Tasks, stage: Stage) -> Stop {
 type Rules = BTreeMap<String, crate::engine::alarm::Rule>;
 
 /// Logs a change, and calls the alarm's webhook if it is about being in alarm.
-fn notify(changed: deliver::Changed, rules: &Rules, webhooks: &BTreeMap<String, Webhook>) {
-    let deliver::Changed { transition, contact, top_hosts, at } = changed;
+fn notify(changed: alarms::Changed, rules: &Rules, webhooks: &BTreeMap<String, Webhook>) {
+    let alarms::Changed { transition, contact, top_hosts, at } = changed;
     let alarm = transition.alarm.clone();
     let (from, to) = (transition.from, transition.to);
     let text = format!("{alarm}: {} is {to}: {}", transition.application, transition.reason);

@@ -121,8 +121,7 @@ pub(crate) struct Ladder {
 
 impl Ladder {
     fn offset(index: usize) -> Option<u64> {
-        let offset = 1_u128.checked_shl(u32::try_from(index).ok()?)? * u128::from(LOWEST);
-        u64::try_from(offset).ok()
+        1_u64.checked_shl(u32::try_from(index).ok()?)?.checked_mul(LOWEST)
     }
 
     fn rung(content: &impl Content, offset: u64) -> io::Result<Option<Hash>> {

@@ -131,7 +131,9 @@ impl<'a> Candidate<'a> {
         }
         let deleted = source.place == Place::Deleted;
         let longer = !self.is_packed() && self.length > size && !deleted;
-        let related = deleted || self.is_packed() || names_are_related(&source.path, self.path);
+        let related = deleted
+            || self.is_packed()
+            || source.names().iter().any(|name| names_are_related(name, self.path));
         Ok(if related && !longer { Kin::Copy } else { Kin::Stranger })
     }
 }

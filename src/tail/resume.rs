@@ -20,7 +20,7 @@ use crate::{
 /// A generation and the encoded state of its file; an empty state says: forget it.
 pub type State = (u64, Vec<u8>);
 
-/// Under this generation the tailer stores its own [`Ledger`]; no file has it.
+/// Under this generation the tailer stores its own ledger; no file has it.
 pub const LEDGER: u64 = 0;
 
 const VERSION: u8 = 1;
@@ -45,6 +45,8 @@ pub(crate) struct Stored {
     pub(crate) finished_at: Option<Stamp>,
     /// Its name went to another file, so that its writer moved on.
     pub(crate) displaced: bool,
+    /// It went where no pattern matches, was quiet there and was let go: nothing is lost, and nobody looks for it.
+    pub(crate) let_go: bool,
     /// Since when it is not found.
     pub(crate) absent_since: Option<Timestamp>,
 }
@@ -62,6 +64,7 @@ impl Stored {
             complete: false,
             finished_at: None,
             displaced: false,
+            let_go: false,
             absent_since: None,
         }
     }

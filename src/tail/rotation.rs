@@ -117,7 +117,7 @@ impl Tailer {
         let by_id = |source: &&mut Source| source.stored.id == Some(group.id);
         let known =
             lost.iter().any(|generation| self.sources.get_mut(generation).as_ref().is_some_and(by_id));
-        let near = |source: &Source| kinship::names_are_near(&source.path, path);
+        let near = |source: &Source| source.names().iter().any(|name| kinship::names_are_near(name, path));
         if !known && !lost.iter().filter_map(|generation| self.sources.get(generation)).any(near) {
             return Ok(());
         }
@@ -265,9 +265,11 @@ impl Source {
         if over && hidden && left == 0 && quiet >= LINGER_MS {
             let deleted = self.place == Place::Deleted;
             self.lose(now);
-            self.stored.complete = true;
             if deleted {
                 self.stored.id = None;
+            } else {
+                self.stored.let_go = true;
+                self.gone = true;
             }
         }
     }

@@ -120,7 +120,7 @@ impl Source {
             lost_at: now,
             unread: 0,
             replaced: false,
-            gone: false,
+            gone: stored.let_go,
             unreadable: false,
             stored,
         }
@@ -161,7 +161,8 @@ impl Source {
             self.stored.set_path(&self.path);
             self.changed = true;
         }
-        self.changed |= self.stored.absent_since.take().is_some();
+        self.changed |= self.stored.absent_since.take().is_some() || self.stored.let_go;
+        self.stored.let_go = false;
         self.remember_names(names);
         Ok(Meeting::Same)
     }
@@ -284,6 +285,7 @@ impl Source {
         self.stored.finished_at = None;
         self.stored.complete = false;
         self.stored.displaced = true;
+        self.stored.let_go = false;
         self.stored.absent_since = None;
         self.path = path;
         self.place = Place::Listed;

@@ -114,3 +114,63 @@ proptest! {
         Model::run(&actions);
     }
 }
+
+/// Lives that went wrong once.
+#[test]
+fn lives_that_once_went_wrong() {
+    use Action::{Compress, CopyTruncate, Delete, Hide, Poll, Restart, Rotate, Wait, Write, WriteOld};
+    use Log::{Exact, Link, Matched};
+    // Deleted while it was out of sight, long after its last growth but just written to.
+    Model::run(&[
+        Write(Matched, 3),
+        Wait,
+        Hide,
+        Rotate(Matched),
+        Poll,
+        WriteOld(0),
+        Compress(Matched, 0, false),
+    ]);
+    // Out of sight for so long that it was let go, and written to after that.
+    Model::run(&[
+        Write(Matched, 1),
+        Wait,
+        Hide,
+        Wait,
+        Write(Matched, 1),
+        Rotate(Matched),
+        Compress(Matched, 0, false),
+    ]);
+    // Known by its link, compressed under the name of its target.
+    Model::run(&[
+        Write(Link, 1),
+        Wait,
+        Write(Link, 1),
+        Rotate(Link),
+        Compress(Link, 0, false),
+        Restart { stored: false },
+    ]);
+    // Its inode went to another log, whose name it then took for its own.
+    Model::run(&[
+        Write(Exact, 1),
+        Wait,
+        Write(Exact, 1),
+        Restart { stored: false },
+        Rotate(Exact),
+        Compress(Exact, 0, false),
+        Write(Matched, 1),
+    ]);
+    // The same with a copy, and a compressed file in between.
+    Model::run(&[
+        Write(Matched, 1),
+        CopyTruncate(Matched, 0),
+        Wait,
+        Restart { stored: false },
+        Compress(Matched, 0, false),
+        Write(Exact, 1),
+        Wait,
+        Write(Matched, 1),
+        Delete(Matched, 0),
+        Write(Matched, 1),
+        CopyTruncate(Matched, 0),
+    ]);
+}

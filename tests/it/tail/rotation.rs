@@ -100,6 +100,25 @@ fn olddir_outside_the_pattern_while_running_and_while_stopped() {
 }
 
 #[test]
+fn a_file_that_left_the_pattern_is_let_go_without_a_warning() {
+    let mut rig = Rig::new(&["access.log"]);
+    rig.append("access.log", &text(0..3));
+    rig.poll();
+    rig.rename("access.log", "access.log.1");
+    rig.append("access.log", &text(5..6));
+    rig.polls(3);
+    rig.pass(LINGER_MS);
+    rig.polls(2);
+    rig.stop();
+    rig.compress("access.log.1");
+    rig.polls(2);
+    rig.pass(SEARCH_MS);
+    rig.polls(3);
+    rig.expect((0..3).chain(5..6));
+    assert!(!rig.has_notice(Notice::is_warning), "{:?}", rig.notices);
+}
+
+#[test]
 fn truncation_begins_a_new_generation() {
     let mut rig = rig();
     rig.append("access.log", &text(0..5));
@@ -114,6 +133,21 @@ fn truncation_begins_a_new_generation() {
     rig.polls(2);
     rig.expect((0..5).chain(10..11).chain(20..29));
     assert_eq!(rig.lives.keys().copied().collect::<Vec<_>>(), [1, 2, 3]);
+}
+
+#[test]
+fn what_is_left_of_a_truncated_file_is_a_new_generation_too() {
+    for stopped in [false, true] {
+        let mut rig = rig();
+        rig.append("access.log", &text(0..9));
+        rig.poll();
+        if stopped {
+            rig.stop();
+        }
+        rig.truncate("access.log", text(0..5).len() as u64);
+        rig.polls(3);
+        assert_eq!(rig.lives[&2].data, text(0..5).as_bytes());
+    }
 }
 
 #[test]

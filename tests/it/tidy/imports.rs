@@ -6,13 +6,16 @@ use super::{
 };
 
 /// Who may name whom, as DESIGN.md §8 has it, and what came with the modules that it does not list (`cli`, `clock`,
-/// `parse`, `reference`, `webhook`). A module may always name itself; `lib.rs` only declares.
-const RULES: [(&str, &[&str]); 20] = [
+/// `alarms`, `audit`,
+/// `parse`, `reference`, `stop`, `webhook`). A module may always name itself; `lib.rs` only declares.
+const RULES: [(&str, &[&str]); 23] = [
     ("main", &["app", "cli", "config", "telemetry"]),
     (
         "app",
         &[
+            "alarms",
             "analyze",
+            "audit",
             "backend",
             "backend::aws",
             "backend::embedded",
@@ -27,6 +30,8 @@ const RULES: [(&str, &[&str]); 20] = [
             "render",
             "replay",
             "report",
+            "stop",
+            "tail",
             "webhook",
         ],
     ),
@@ -36,9 +41,12 @@ const RULES: [(&str, &[&str]); 20] = [
     ("clock", &["engine"]),
     ("engine", &[]),
     ("tail", &["engine", "clock"]),
-    ("produce", &["tail", "backend", "engine", "clock"]),
-    ("analyze", &["backend", "engine"]),
-    ("deliver", &["backend", "engine", "clock"]),
+    ("produce", &["tail", "backend", "engine", "clock", "stop"]),
+    ("analyze", &["backend", "engine", "stop"]),
+    ("deliver", &["backend", "engine", "stop"]),
+    ("alarms", &["backend", "backend::embedded", "engine", "clock", "stop"]),
+    ("audit", &["backend", "backend::embedded", "engine"]),
+    ("stop", &[]),
     ("replay", &["tail", "engine"]),
     ("report", &["backend", "engine"]),
     ("reference", &["backend", "engine"]),

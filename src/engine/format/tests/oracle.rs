@@ -103,7 +103,10 @@ fn user_and_time<'a>(
     let dotted = |word: &&str| word.trim_end_matches('.').contains('.') || word.contains(':');
     let one_user = words.len() > 1
         && ident == "-"
-        && !user.contains('[')
+        && !user
+            .split('[')
+            .skip(1)
+            .any(|after| after.is_empty() || after.starts_with(|c: char| c.is_ascii_digit()))
         && !words.iter().any(|word| ["", "-"].contains(word))
         && !words[..words.len() - 2].iter().any(dotted);
     if !bare(user) || user.is_empty() || (words.len() > 1 && !one_user) {

@@ -1,8 +1,6 @@
-//! Rows to metrics, and alarms over them. Reads no log.
+//! Rows to metrics. Reads no log, and judges nothing: `alarms` does.
 //!
 //! Each parcel is published once: the metric sink remembers the ids, so a batch read again after a crash adds nothing.
-
-mod watch;
 
 use tokio::task::JoinSet;
 
@@ -17,8 +15,6 @@ use crate::{
     },
     stop::{Phase, Stop},
 };
-
-pub use watch::{Alarms, Changed, GRACE_MS, watch};
 
 /// Publishes the output stream until `stop`: on [`Drain`](Phase::Drain) to its tip, on [`Stop`](Phase::Stop) at once.
 ///
