@@ -76,7 +76,7 @@ fn a_configuration_that_could_not_start_is_refused_and_the_good_one_stays() {
         (CONFIG.replace("access.log*", "access[.log"), "file pattern \"access[.log\""),
         (CONFIG.replace("hosts.csv", "nowhere.csv"), "nowhere.csv"),
         (CONFIG.to_owned() + &alarm.replace("> 1", "is many"), "alarm rule \"Unknown is many\""),
-        (CONFIG.to_owned() + &alarm.replace("https", "ftp"), "webhook of alarm \"a\""),
+        (CONFIG.to_owned() + &alarm.replace("example.com", ""), "webhook of alarm \"a\""),
     ];
     for (number, (config, why)) in (1..).zip(broken) {
         home.write("logtally.toml", &config);
