@@ -108,9 +108,14 @@ impl Home {
 
     /// Starts a command that goes on; what it says is gathered with what those before it said.
     pub(super) fn start(&self, line: &str) -> Running {
+        self.fed(line, Stdio::null())
+    }
+
+    /// Starts a command that reads `input`.
+    pub(super) fn fed(&self, line: &str, input: impl Into<Stdio>) -> Running {
         let said = self.path("said.txt");
         let stderr = File::options().append(true).create(true).open(&said).unwrap();
-        let child = self.command(line).stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
+        let child = self.command(line).stdin(input).stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
         Running { child, line: line.to_owned(), said }
     }
 

@@ -1,6 +1,6 @@
 //! What changes while a process runs: reference data, configuration. Rotates nothing.
 
-use std::fs;
+use std::{fs, io::Write};
 
 use rustix::process::Signal;
 
@@ -112,6 +112,26 @@ fn files_named_on_the_command_line_are_followed_after_a_reload_too() {
     [process, analyze, deliver].into_iter().for_each(Running::stop);
     assert_balanced(&home);
     assert_eq!(published(&home, "Search"), 3);
+}
+
+#[test]
+fn standard_input_is_read_on_through_a_reload() {
+    let home = Home::new();
+    let (input, mut lines_in) = std::io::pipe().unwrap();
+    let process = home.fed("produce -", input);
+    home.until_up(&process, "produce");
+    let _analyze = home.start("analyze");
+    let _deliver = home.start("deliver");
+    for count in 1..=3 {
+        lines_in.write_all(lines("10.0.1.7", 3).as_bytes()).unwrap();
+        home.until("three more", || published(&home, "Search") == 3 * count);
+        home.write("logtally.toml", &CONFIG.replace("\"20ms\"", &format!("\"{count}ms\"")));
+        process.signal(Signal::HUP);
+        home.until("refused", || home.said().matches("holds from the next start").count() as u64 == count);
+    }
+    drop(lines_in);
+    assert!(process.wait().success(), "its end is the end: {}", home.said());
+    assert_balanced(&home);
 }
 
 #[test]
