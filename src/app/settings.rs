@@ -99,7 +99,7 @@ pub(crate) fn webhook(alarm: &config::Alarm) -> Result<Option<WebhookUrl>, Error
 
 /// An alarm rule.
 pub(crate) fn rule(text: &str) -> Result<Rule, Error> {
-    text.parse().map_err(|error| Error::doing(format!("alarm rule \"{text}\""), Exit::Config, error))
+    text.parse().map_err(|error| Error::new(Exit::Config, error))
 }
 
 /// Opens the embedded file in the state directory; `create` it where it is missing.

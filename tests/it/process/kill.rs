@@ -29,6 +29,12 @@ fn life(random: &mut Random) -> Duration {
     Duration::from_millis(random.below(most))
 }
 
+/// How long nobody takes its place: now and then long enough for a log to be rotated twice and compressed.
+fn absence(random: &mut Random) -> Duration {
+    let life = life(random);
+    if random.below(4) == 0 { life } else { life / 8 }
+}
+
 /// Kills one of the processes that these command lines start, again and again, while a writer writes.
 fn survive(commands: &[&str], rotation: Rotation, seed: u64) {
     let home = Home::new();
@@ -41,7 +47,7 @@ fn survive(commands: &[&str], rotation: Rotation, seed: u64) {
         std::thread::sleep(life(&mut random));
         let victim = usize::try_from(random.below(commands.len() as u64)).unwrap();
         processes.remove(victim).kill();
-        std::thread::sleep(life(&mut random) / 4);
+        std::thread::sleep(absence(&mut random));
         processes.insert(victim, home.start(commands[victim]));
     }
     let truth = writer.stop();
