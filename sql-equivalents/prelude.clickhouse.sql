@@ -1,5 +1,6 @@
 -- What both queries stand on: the log as `requests`, and its hosts with their owners as `owners`.
--- Expects the query parameters `log` and `reference`. prelude.duckdb.sql says why the pattern is as it is.
+-- Expects the query parameters `log` and `reference`. prelude.duckdb.sql says why the pattern is as it is,
+-- and what is `torn`.
 
 CREATE TEMPORARY TABLE matches AS
 SELECT line, extractGroups(convertCharset(line, 'ISO-8859-1', 'UTF-8'), concat(
@@ -9,7 +10,9 @@ SELECT line, extractGroups(convertCharset(line, 'ISO-8859-1', 'UTF-8'), concat(
     ' "(?:[^"\\\\\\x00-\\x1f\\x7f]|\\\\[^\\x00-\\x1f\\x7f])*" (-|\\d{3}) (-|\\d{1,20})',
     '(?: "(?:[^"\\\\\\x00-\\x1f\\x7f]|\\\\[^\\x00-\\x1f\\x7f])*"){2}',
     '(?: (?:"(?:[^"\\\\\\x00-\\x1f\\x7f]|\\\\[^\\x00-\\x1f\\x7f])*"|[^ "\\[\\]\\x00-\\x1f\\x7f]+))*\\r?$')) AS field,
-    notEmpty(field) AND NOT match(field[3], '\\[\\d\\d/[A-Z][a-z]{2}/\\d{4}:') AS well_formed
+    position(field[3], ' ') > 0 AND (field[2] != '-' OR match(field[3], '(^| )-?( |$)') OR match(field[3], '\\[([0-9]|$)')
+        OR match(field[3], '(:|\\.[^ ])[^ ]*( [^ ]+){2,}$')) AS torn,
+    notEmpty(field) AND NOT torn AS well_formed
 FROM file({log:String}, 'LineAsString', 'line String');
 
 -- makeDateTime64 would carry the 30th of February into March: a day that does not come back as it went in is refused.

@@ -24,13 +24,13 @@ SELECT line, regexp_extract(line,
 FROM lines;
 
 -- A user name of several words is taken only if none of it can be a second record: two lines torn into one leave a host,
--- an identity and a user (mostly `-`) where the user name stands.
+-- an identity and a user (mostly `-`) where the user name stands. A user of one word cannot be that.
 CREATE OR REPLACE TEMP MACRO torn(field) AS
-    regexp_matches(field.authuser, '\[\d\d/[A-Z][a-z]{2}/\d{4}:') OR (contains(field.authuser, ' ') AND (
+    contains(field.authuser, ' ') AND (
         field.ident <> '-'
-        OR regexp_matches(field.authuser, '(^| )-?( |$)')       -- a word `-`, or none between two spaces
-        OR regexp_matches(field.authuser, '\[(\d|$)')           -- the beginning of a stamp
-        OR regexp_matches(field.authuser, '[.:][^ ]+( [^ ]+){2,}$')));  -- an address or a domain, and two words more
+        OR regexp_matches(field.authuser, '(^| )-?( |$)')     -- a word `-`, or none between two spaces
+        OR regexp_matches(field.authuser, '\[([0-9]|$)')      -- the beginning of a stamp
+        OR regexp_matches(field.authuser, '(:|\.[^ ])[^ ]*( [^ ]+){2,}$'));  -- an address or a domain, and two words more
 CREATE OR REPLACE TEMP MACRO well_formed(field) AS field.host <> '' AND NOT torn(field);
 
 -- A line counts if it is well-formed and its day exists and its bytes fit 64 bits; every other line is in `malformed`.

@@ -26,15 +26,18 @@ CREATE TABLE log (
 CREATE TABLE reference (`Host` STRING, `ApplicationName` STRING, `Contact` STRING)
 WITH ('connector' = 'filesystem', 'path' = '${reference}', 'format' = 'csv');
 
--- A user name that holds the beginning of a stamp: two lines were torn into one. TO_TIMESTAMP takes the 30th of February
+-- The last condition is `torn` of prelude.duckdb.sql. TO_TIMESTAMP takes the 30th of February
 -- for the 28th and gives NULL for the 0th of October: a day that does not come back as it went in is refused.
 CREATE VIEW requests AS
 SELECT event_time, host, TRY_CAST(response AS INT) AS response, COALESCE(TRY_CAST(size AS BIGINT), 0) AS `bytes`
-FROM (SELECT event_time, REGEXP_EXTRACT(line, combined, 1) AS host, REGEXP_EXTRACT(line, combined, 3) AS authuser,
-             REGEXP_EXTRACT(line, combined, 4) AS stamp, REGEXP_EXTRACT(line, combined, 9) AS response, REGEXP_EXTRACT(line, combined, 10) AS size FROM log) AS fields
+FROM (SELECT event_time, REGEXP_EXTRACT(line, combined, 1) AS host,
+             REGEXP_EXTRACT(line, combined, 2) AS ident, REGEXP_EXTRACT(line, combined, 3) AS authuser,
+             REGEXP_EXTRACT(line, combined, 4) AS stamp, REGEXP_EXTRACT(line, combined, 9) AS response,
+             REGEXP_EXTRACT(line, combined, 10) AS size FROM log) AS fields
 WHERE host IS NOT NULL
   AND DATE_FORMAT(TO_TIMESTAMP(stamp, 'dd/MMM/yyyy:HH:mm'), 'dd') = SUBSTRING(stamp FROM 1 FOR 2)
-  AND NOT REGEXP(authuser, '\[\d\d/[A-Z][a-z]{2}/\d{4}:');
+  AND NOT (authuser LIKE '% %' AND (ident <> '-' OR REGEXP(authuser, '(^| )-?( |$)') OR REGEXP(authuser, '\[([0-9]|$)')
+      OR REGEXP(authuser, '(:|\.[^ ])[^ ]*+( [^ ]++){2,}$')));
 
 CREATE VIEW blocks AS
 SELECT `ApplicationName` AS application, COALESCE(`Contact`, '') AS contact,

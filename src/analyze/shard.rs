@@ -154,8 +154,7 @@ impl<B: Backend> Running<B> {
                 return Ok(Ended::EndOfShard(self.shard.id));
             }
             if drained {
-                let corrections = self.engine().publish_corrections();
-                self.pack(&corrections);
+                self.publish_corrections().await?;
                 break;
             }
         }
@@ -188,6 +187,18 @@ impl<B: Backend> Running<B> {
         self.worker.settings.board.insert(self.shard.id.clone(), progress);
         self.pack(&rows);
         Ok(!rows.is_empty())
+    }
+
+    /// Nobody waits for further corrections: publishes those gathered so far, cut by cut.
+    async fn publish_corrections(&mut self) -> Result<(), AnalyzeError> {
+        loop {
+            let rows = self.engine().publish_corrections();
+            if rows.is_empty() {
+                return Ok(());
+            }
+            self.pack(&rows);
+            self.save(false).await?;
+        }
     }
 
     fn pack(&mut self, rows: &[Output]) {

@@ -11,7 +11,7 @@ use crate::engine::{
     record::Record,
     reference::Reference,
     row::{Health, Output},
-    settings::{AHEAD_MS, GAP_MS, GAP_WINDOWS, GATHER_LINES, MAX_COUNTERS, Mode, Settings},
+    settings::{AHEAD_MS, GAP_MS, GAP_WINDOWS, GATHER_LINES, MAX_COUNTERS, MAX_ROWS, Mode, Settings},
     state::State,
     tally::{Tally, UNOWNED},
     time::{Timestamp, WindowSize},
@@ -152,16 +152,17 @@ impl Engine {
         let closed_to = self.state.window.start_of(over).max(self.state.closed_to);
         let from = std::mem::replace(&mut self.state.closed_to, closed_to);
         let on_time = self.state.open.take_before(closed_to);
-        let mut corrections = if self.corrections_are_due() { self.take_late() } else { Vec::new() };
+        let mut corrections = if self.corrections_are_due() { self.take_late(MAX_ROWS) } else { Vec::new() };
         corrections.append(&mut self.take_early());
         let health = self.health(from..closed_to);
         self.publish(&on_time, &corrections, from..closed_to, health)
     }
 
-    /// Publishes the corrections gathered so far, however short they have waited.
+    /// Publishes corrections gathered so far, however short they have waited: about [`MAX_ROWS`] of them, so call it
+    /// until there are none.
     pub fn publish_corrections(&mut self) -> Vec<Output> {
         self.settle();
-        let corrections = self.take_late();
+        let corrections = self.take_late(MAX_ROWS);
         let closed_to = self.state.closed_to;
         self.publish(&[], &corrections, closed_to..closed_to, Vec::new())
     }
@@ -172,7 +173,7 @@ impl Engine {
         let on_time = self.state.open.take_all();
         let from = self.state.closed_to;
         let to = on_time.last().map_or(from, |&(start, _)| self.state.window.end_of(start).max(from));
-        let corrections = self.take_late();
+        let corrections = self.take_late(usize::MAX);
         let (to, health) = match self.settings.mode {
             Mode::Live => (from, self.last_words()),
             Mode::Replay => (to, Vec::new()),
@@ -212,19 +213,23 @@ impl Engine {
         self.state.late_since.is_some_and(waited)
     }
 
-    fn take_late(&mut self) -> Vec<(Timestamp, Tally)> {
-        self.state.late_since = None;
-        self.state.late.take_all()
+    /// Takes the oldest corrections, up to about `rows` rows. What is left is due with the next publication.
+    fn take_late(&mut self, rows: usize) -> Vec<(Timestamp, Tally)> {
+        let taken = self.state.late.take_first(rows);
+        if self.state.late.is_empty() {
+            self.state.late_since = None;
+        }
+        taken
     }
 
-    /// What must go before its time so that the bound on counters holds.
+    /// What must go before its time so that the bound on counters holds: corrections first, then windows.
     fn take_early(&mut self) -> Vec<(Timestamp, Tally)> {
         let mut early = Vec::new();
         if self.state.open.counters() + self.state.late.counters() > MAX_COUNTERS {
-            early = self.take_late();
+            early = self.take_late(MAX_ROWS);
         }
         if self.state.open.counters() > MAX_COUNTERS {
-            early.append(&mut self.state.open.take_all());
+            early.append(&mut self.state.open.take_first(MAX_ROWS));
         }
         self.state.counters.windows_closed_early += early.len() as u64;
         early

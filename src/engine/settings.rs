@@ -9,9 +9,11 @@ pub const AHEAD_MS: i64 = 2 * 60 * 60 * 1_000;
 pub const GAP_MS: i64 = 24 * 60 * 60 * 1_000;
 /// And at most so many windows.
 pub const GAP_WINDOWS: i64 = 1_440;
-/// How many counters (keys and hosts) open windows and corrections may hold; past it all corrections, and if that is
-/// not enough all windows, are published before their time and counted as such. The sums stay right.
-pub const MAX_COUNTERS: usize = 400_000;
+/// How many counters (keys and hosts) open windows and corrections may hold; past it the oldest corrections, and if
+/// that is not enough the oldest windows, are published before their time and counted as such. The sums stay right.
+pub const MAX_COUNTERS: usize = 200_000;
+/// About how many rows of corrections one cut publishes: bounds an outbox. The rest follows with the next.
+pub const MAX_ROWS: usize = 4_000;
 /// How many lines are gathered before they are merged into the windows.
 pub(crate) const GATHER_LINES: u64 = 65_536;
 

@@ -117,6 +117,19 @@ impl Windows {
         self.slots.drain(..count).collect()
     }
 
+    /// Takes out the oldest windows, until they make at least `rows` rows.
+    pub fn take_first(&mut self, rows: usize) -> Vec<(Timestamp, Tally)> {
+        let mut sum = 0;
+        let enough = |(_, tally): &(Timestamp, Tally)| {
+            let before = sum;
+            sum += tally.cells.len();
+            before >= rows
+        };
+        let count = self.slots.iter().position(enough).unwrap_or(self.slots.len());
+        self.last = 0;
+        self.slots.drain(..count).collect()
+    }
+
     /// Takes out every window, oldest first.
     pub fn take_all(&mut self) -> Vec<(Timestamp, Tally)> {
         self.last = 0;

@@ -58,7 +58,10 @@ impl Tailer {
         if is_too_short(&file)? {
             let held = self.empties.values().filter(|empty| empty.file.is_some()).count();
             let file = Some(file).filter(|_| held < MAX_EMPTY_OPEN);
-            self.empties.insert(group.id, Empty { path: path.to_owned(), file, since: now });
+            self.empties.insert(
+                group.id,
+                Empty { path: path.to_owned(), former: group.former.clone(), file, since: now },
+            );
             return Ok(());
         }
         let packing = kinship::packing(&file)?;

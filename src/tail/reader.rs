@@ -10,7 +10,7 @@ use crate::{
         notice::Notice,
         reading::Slice,
         source::{Place, Source},
-        tailer::Tailer,
+        tailer::{Empty, Tailer},
     },
 };
 
@@ -98,8 +98,17 @@ impl Tailer {
         let Some(source) = self.sources.get_mut(&generation) else {
             return;
         };
-        if source.is_packed() {
-            self.rejected.extend(source.stored.id.map(|id| (id, generation)));
+        match source.stored.id {
+            Some(id) if source.is_packed() => {
+                self.rejected.insert((id, generation));
+            }
+            // What is in the file now is read even if the file is moved out of sight before the next scan.
+            Some(id) if source.file.is_some() => {
+                let (path, file) = (source.path.clone(), source.file.take());
+                let empty = Empty { path, former: vec![generation], file, since: now };
+                self.empties.insert(id, empty);
+            }
+            Some(_) | None => {}
         }
         source.lose(now);
         source.replaced = true;

@@ -164,8 +164,10 @@ impl Tailer {
     fn meet_empties(&mut self, groups: &mut Groups, now: Timestamp) {
         for (id, mut empty) in std::mem::take(&mut self.empties) {
             if let Some(group) = groups.get_mut(&id) {
-                group.claimed |= group.stamp.size == 0;
-                if group.claimed {
+                group.former.extend(&empty.former);
+                if !group.claimed && group.stamp.size == 0 {
+                    group.claimed = true;
+                    empty.since = now;
                     empty.path = group.names.first().cloned().unwrap_or(empty.path);
                     self.empties.insert(id, empty);
                 }
@@ -180,7 +182,8 @@ impl Tailer {
             };
             if metadata.len() > 0 {
                 let stamp = Stamp::of(&metadata);
-                let group = Group { id, stamp, names: vec![empty.path], claimed: false, former: Vec::new() };
+                let group =
+                    Group { id, stamp, names: vec![empty.path], claimed: false, former: empty.former };
                 self.identify(&group, Some(file), now);
             } else if now.millis_since(empty.since) < super::rotation::LINGER_MS {
                 empty.file = Some(file);

@@ -107,10 +107,13 @@ pub struct SourceStatus {
     pub present: bool,
 }
 
-/// A file without content, which becomes a source with its first bytes.
+/// A file without content, or whose content was replaced: it becomes a source with its first bytes.
 pub(super) struct Empty {
     pub(super) path: PathBuf,
+    /// The sources that were in this file and are no longer.
+    pub(super) former: Vec<u64>,
     pub(super) file: Option<File>,
+    /// When a pattern matched it last.
     pub(super) since: Timestamp,
 }
 
@@ -122,6 +125,27 @@ pub(super) struct Copy {
 }
 
 /// Follows log files. See the [module](super).
+///
+/// ```
+/// use logtally::{engine::time::Timestamp, tail::{Settings, Tailer}};
+///
+/// let directory = tempfile::tempdir()?;
+/// let log = directory.path().join("access.log");
+/// std::fs::write(&log, "10.0.0.1 one\n10.0.0.2 begun")?;
+/// let settings = Settings::new(vec![format!("{}*", log.display())]);
+/// let now = Timestamp::from_millis(0);
+///
+/// let mut tailer = Tailer::open(settings.clone(), &[], now)?;
+/// assert_eq!(tailer.poll(now, 1 << 20).pieces[0].data, b"10.0.0.1 one\n");
+/// let states = tailer.states();
+/// drop(tailer);
+///
+/// std::fs::write(directory.path().join("access.log"), "10.0.0.1 one\n10.0.0.2 begun, ended\n")?;
+/// std::fs::rename(&log, directory.path().join("access.log.1"))?;
+/// let mut tailer = Tailer::open(settings, &states, now)?;
+/// assert_eq!(tailer.poll(now, 1 << 20).pieces[0].data, b"10.0.0.2 begun, ended\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, each with a life of its own")]
 pub struct Tailer {
     pub(super) settings: Settings,

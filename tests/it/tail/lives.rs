@@ -149,6 +149,26 @@ fn lives_that_once_went_wrong() {
         Compress(Link, 0, false),
         Restart { stored: false },
     ]);
+    // Truncated, written and rotated between two looks, and deleted at once.
+    Model::run(&[
+        Write(Matched, 100),
+        Wait,
+        CopyTruncate(Matched, 0),
+        Write(Matched, 1),
+        Rotate(Matched),
+        Delete(Matched, 2),
+    ]);
+    // Empty for long, then out of sight, and only then written to.
+    Model::run(&[
+        Write(Matched, 100),
+        CopyTruncate(Matched, 0),
+        Wait,
+        Hide,
+        Poll,
+        Rotate(Matched),
+        WriteOld(2),
+        Delete(Matched, 0),
+    ]);
     // Its inode went to another log, whose name it then took for its own.
     Model::run(&[
         Write(Exact, 1),
