@@ -1,6 +1,6 @@
 //! How a command ends: an exit code of sysexits and, if need be, one line. Prints nothing.
 
-use std::{error::Error as StdError, io, process::ExitCode};
+use std::{error::Error as StdError, fmt, io, process::ExitCode};
 
 use crate::{
     analyze::AnalyzeError, app::output, backend::BackendError, config::ConfigError, produce::ProduceError,
@@ -61,7 +61,14 @@ impl Error {
         if self.exit() == Exit::Success {
             return None;
         }
-        let mut line = format!("logtally: {}", self.cause);
+        Some(format!("logtally: {self}"))
+    }
+}
+
+/// With every cause once, and nothing that acts on a terminal.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = self.cause.to_string();
         let mut next = self.cause.source();
         while let Some(cause) = next {
             let text = cause.to_string();
@@ -70,7 +77,7 @@ impl Error {
             }
             next = cause.source();
         }
-        Some(escape_terminal(&line).into_owned())
+        f.write_str(&escape_terminal(&line))
     }
 }
 

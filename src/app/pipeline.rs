@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use tokio::task::JoinSet;
 
 use crate::{
-    app::{Error, Exit, signals::Signals, stages},
+    app::{
+        Error, Exit,
+        signals::{Reloads, Signals},
+        stages,
+    },
     cli::{AnalyzeArgs, DeliverArgs, ProduceArgs, RunArgs},
     config::{Config, ConfigError, Stage, StartMode},
     produce::Input,
@@ -15,7 +19,8 @@ use crate::{
 /// What a command asks of the pipeline.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Run {
-    pub(crate) stages: Vec<Stage>,
+    /// Instead of the stages of the configuration.
+    pub(crate) stage: Option<Stage>,
     /// Instead of the files of the configuration.
     pub(crate) input: Option<Input>,
     /// Instead of the start mode of the configuration.
@@ -32,44 +37,45 @@ pub(crate) type Reload<'a> = &'a (dyn Fn() -> Result<Config, ConfigError> + Sync
 /// `logtally run`
 pub(crate) async fn run(args: RunArgs, config: Config, reload: Reload<'_>) -> Result<Exit, Error> {
     let RunArgs { from, once } = args;
-    let stages = config.stages.iter().collect();
-    start(Run { stages, from, once, ..Run::default() }, config, reload).await
+    start(Run { from, once, ..Run::default() }, config, reload).await
 }
 
 /// `logtally produce`
-pub(crate) async fn produce(
-    args: ProduceArgs,
-    mut config: Config,
-    reload: Reload<'_>,
-) -> Result<Exit, Error> {
+pub(crate) async fn produce(args: ProduceArgs, config: Config, reload: Reload<'_>) -> Result<Exit, Error> {
     let ProduceArgs { files, once } = args;
     let stdin = files.iter().any(|file| file == "-");
     if stdin && files.len() > 1 {
         return Err(Error::new(Exit::Usage, "standard input and files cannot be produced together"));
     }
     let input = stdin.then_some(Input::Stdin);
-    if !files.is_empty() {
-        config.produce.files = files;
-    }
-    start(Run { stages: vec![Stage::Produce], input, once, ..Run::default() }, config, reload).await
+    let named = |mut config: Config| {
+        if !files.is_empty() {
+            config.produce.files.clone_from(&files);
+        }
+        config
+    };
+    let run = Run { stage: Some(Stage::Produce), input, once, ..Run::default() };
+    start(run, named(config), &|| reload().map(named)).await
 }
 
 /// `logtally analyze`
 pub(crate) async fn analyze(args: AnalyzeArgs, config: Config, reload: Reload<'_>) -> Result<Exit, Error> {
     let AnalyzeArgs { from, recount, accept_loss, once } = args;
-    let run = Run { stages: vec![Stage::Analyze], from, recount, accept_loss, once, ..Run::default() };
+    let run = Run { stage: Some(Stage::Analyze), from, recount, accept_loss, once, ..Run::default() };
     start(run, config, reload).await
 }
 
 /// `logtally deliver`
 pub(crate) async fn deliver(args: DeliverArgs, config: Config, reload: Reload<'_>) -> Result<Exit, Error> {
-    start(Run { stages: vec![Stage::Deliver], once: args.once, ..Run::default() }, config, reload).await
+    start(Run { stage: Some(Stage::Deliver), once: args.once, ..Run::default() }, config, reload).await
 }
 
 /// Runs the pipeline, and runs it anew with every good configuration that a SIGHUP finds.
 async fn start(mut run: Run, mut config: Config, reload: Reload<'_>) -> Result<Exit, Error> {
     let signals = Signals::install()?;
-    while let Some(changed) = pipeline(&run, &config, (&signals, reload)).await? {
+    // One for all runs: a SIGHUP that comes while one ends and the next begins is for the next.
+    let mut reloads = signals.reloads();
+    while let Some(changed) = pipeline(&run, &config, (&signals, &mut reloads, reload)).await? {
         tracing::info!("going on with the new configuration");
         config = changed;
         // A start mode holds for the first start only.
@@ -105,9 +111,8 @@ impl Tasks {
 async fn pipeline(
     run: &Run,
     config: &Config,
-    (signals, reload): (&Signals, Reload<'_>),
+    (signals, reloads, reload): (&Signals, &mut Reloads, Reload<'_>),
 ) -> Result<Option<Config>, Error> {
-    let mut reloads = signals.reloads();
     let mut tasks = stages::spawn(run, config, signals.reloads()).await?;
     let (mut stopping, mut next, mut failure) = (false, None, None);
     if run.once {
@@ -131,7 +136,7 @@ async fn pipeline(
                 tasks.stop();
             }
             () = reloads.next(), if !stopping => {
-                next = reloaded(reload, config);
+                next = reloaded(run, config, reload).await;
                 stopping = next.is_some();
                 if stopping {
                     tasks.stop();
@@ -146,16 +151,26 @@ async fn pipeline(
 }
 
 /// The configuration as it is now, if it is good and another one.
-fn reloaded(reload: Reload<'_>, config: &Config) -> Option<Config> {
-    match reload() {
+async fn reloaded(run: &Run, config: &Config, reload: Reload<'_>) -> Option<Config> {
+    let checked = match reload() {
         Ok(changed) if changed == *config => {
             tracing::info!("the configuration has not changed");
-            None
+            return None;
         }
-        Ok(changed) => Some(changed),
-        Err(error) => {
-            tracing::error!("keeping the last good configuration: {error}");
-            None
+        Ok(_) if run.input.is_some() => {
+            // Whoever began to read it holds lines that nobody else can read.
+            tracing::warn!("standard input is being read: the new configuration holds from the next start");
+            return None;
         }
+        Ok(changed) => stages::check(run, &changed).await.map(|()| changed),
+        Err(error) => Err(error.into()),
+    };
+    checked.inspect_err(|error| tracing::error!("keeping the last good configuration: {error}")).ok()
+}
+
+impl Run {
+    /// Which stages run.
+    pub(crate) fn stages(&self, config: &Config) -> Vec<Stage> {
+        self.stage.map_or_else(|| config.stages.iter().collect(), |stage| vec![stage])
     }
 }

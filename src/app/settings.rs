@@ -14,10 +14,30 @@ use crate::{
         reference::Reference,
     },
     reference::Watched,
+    tail,
+    webhook::WebhookUrl,
 };
 
 /// The name of the embedded file in the state directory.
 pub(crate) const FILE: &str = "logtally.db";
+
+/// Which files are followed, and how.
+pub(crate) fn files(produce: &config::Produce) -> Result<tail::Settings, Error> {
+    if produce.files.is_empty() {
+        let why = "nothing to produce: name files, or set files in [produce] of logtally.toml";
+        return Err(Error::new(Exit::Config, why));
+    }
+    Ok(tail::Settings {
+        exclude: produce.exclude.clone(),
+        start: match produce.start {
+            config::Start::Beginning => tail::Start::Beginning,
+            config::Start::End => tail::Start::End,
+        },
+        follow_links: produce.follow_links,
+        refresh_ms: millis(produce.refresh).unsigned_abs(),
+        ..tail::Settings::new(produce.files.clone())
+    })
+}
 
 /// How lines are read and grouped.
 pub(crate) fn plan(analyze: &config::Analyze) -> Result<Arc<Plan>, Error> {
@@ -70,9 +90,16 @@ pub(crate) fn alarms(config: &Config) -> Result<Vec<Alarm>, Error> {
     config.alarms.iter().map(alarm).collect()
 }
 
+/// Where an alarm's changes are posted.
+pub(crate) fn webhook(alarm: &config::Alarm) -> Result<Option<WebhookUrl>, Error> {
+    let Some(url) = &alarm.webhook else { return Ok(None) };
+    let what = || format!("webhook of alarm \"{}\"", alarm.name);
+    url.expose().parse().map(Some).map_err(|error| Error::doing(what(), Exit::Config, error))
+}
+
 /// An alarm rule.
 pub(crate) fn rule(text: &str) -> Result<Rule, Error> {
-    text.parse().map_err(|error| Error::doing(format!("alarm rule \"{text}\""), Exit::Config, error))
+    text.parse().map_err(|error| Error::new(Exit::Config, error))
 }
 
 /// Opens the embedded file in the state directory; `create` it where it is missing.

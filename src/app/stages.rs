@@ -18,7 +18,7 @@ use crate::{
     },
     backend::embedded::{Embedded, reference::CsvFile},
     clock::Clock,
-    config::{Config, Stage, Start, StartMode},
+    config::{Config, Stage, StartMode},
     deliver,
     engine::{alarm::State, reference::Reference},
     produce::{self, Input},
@@ -49,7 +49,7 @@ pub(crate) async fn spawn(run: &Run, config: &Config, reloads: Reloads) -> Resul
     let mut tasks = Tasks::default();
     let (helpers, stop) = channel();
     tasks.helpers = Some(helpers);
-    for &stage in &run.stages {
+    for stage in run.stages(config) {
         match stage {
             Stage::Produce => parts.produce(&mut tasks)?,
             Stage::Analyze => parts.analyze(&mut tasks, (stop.clone(), reloads.clone())).await?,
@@ -59,25 +59,35 @@ pub(crate) async fn spawn(run: &Run, config: &Config, reloads: Reloads) -> Resul
     Ok(tasks)
 }
 
+/// Fails if what `run` asks for could not be spawned with `config`, as far as can be told without doing it.
+pub(crate) async fn check(run: &Run, config: &Config) -> Result<(), Error> {
+    config.state_dir()?;
+    for stage in run.stages(config) {
+        match stage {
+            Stage::Produce => {
+                let files = settings::files(&config.produce)?;
+                tail::matches(&files).map_err(|error| Error::new(Exit::Config, error))?;
+            }
+            Stage::Analyze => {
+                settings::plan(&config.analyze)?;
+                settings::reference(config.analyze.reference.as_deref()).await?;
+            }
+            Stage::Deliver => {
+                settings::alarms(config)?;
+                config.alarms.iter().try_for_each(|alarm| settings::webhook(alarm).map(drop))?;
+            }
+        }
+    }
+    Ok(())
+}
+
 impl Parts<'_> {
     fn produce(&self, tasks: &mut Tasks) -> Result<(), Error> {
-        let config = &self.config.produce;
-        if config.files.is_empty() && self.run.input.is_none() {
-            let why = "nothing to produce: name files, or set files in [produce] of logtally.toml";
-            return Err(Error::new(Exit::Config, why));
-        }
-        let files = || tail::Settings {
-            exclude: config.exclude.clone(),
-            start: match config.start {
-                Start::Beginning => tail::Start::Beginning,
-                Start::End => tail::Start::End,
-            },
-            follow_links: config.follow_links,
-            refresh_ms: settings::millis(config.refresh).unsigned_abs(),
-            ..tail::Settings::new(config.files.clone())
+        let input = match &self.run.input {
+            Some(input) => input.clone(),
+            None => Input::Files(settings::files(&self.config.produce)?),
         };
-        let input = self.run.input.clone().unwrap_or_else(|| Input::Files(files()));
-        let record_age_ms = settings::millis(config.record_age).unsigned_abs();
+        let record_age_ms = settings::millis(self.config.produce.record_age).unsigned_abs();
         let settings = produce::Settings { input, record_age_ms, clock: self.clock.clone() };
         let (backend, stop) = (self.backend.clone(), stage(tasks, Stage::Produce));
         tasks.set.spawn(async move {
@@ -146,10 +156,7 @@ impl Parts<'_> {
         }
         let mut webhooks = BTreeMap::new();
         for alarm in &self.config.alarms {
-            let Some(url) = &alarm.webhook else { continue };
-            let url = url.expose().parse().map_err(|error| {
-                Error::doing(format!("webhook of alarm \"{}\"", alarm.name), Exit::Config, error)
-            })?;
+            let Some(url) = settings::webhook(alarm)? else { continue };
             let (webhook, courier) = Webhook::new(url);
             let mut stop = helpers.clone();
             tasks.set.spawn(async move {
@@ -219,8 +226,8 @@ async fn keep_in_force(
         match watched.refresh().await {
             Ok(None) => {}
             Ok(Some(difference)) => {
-                tracing::info!("reference data reloaded: {difference}");
                 sender.send_replace(watched.current());
+                tracing::info!("reference data reloaded: {difference}");
             }
             Err(error) => tracing::error!("keeping the last good reference data: {error}"),
         }

@@ -126,9 +126,7 @@ impl Finding {
     fn of(what: &str, result: Result<String, Error>) -> Self {
         let (failed, detail) = match result {
             Ok(detail) => (false, detail),
-            Err(error) => {
-                (true, error.line().unwrap_or_default().trim_start_matches("logtally: ").to_owned())
-            }
+            Err(error) => (true, error.to_string()),
         };
         Self { what: what.to_owned(), failed, detail }
     }

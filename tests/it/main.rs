@@ -9,6 +9,7 @@
 mod cli;
 mod contract;
 mod engine;
+mod process;
 mod sql;
 mod tail;
 mod tidy;

@@ -1,0 +1,11 @@
+//! The real binary as a process: killed, stopped, started twice, reloaded. Looks inside only where it says so.
+
+mod alarm;
+mod home;
+mod kill;
+mod load;
+mod modes;
+mod oracle;
+mod reload;
+mod sharing;
+mod signals;
