@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tokio::task::JoinSet;
 
 use crate::{
-    app::{Error, Exit, signals::Signals, stages},
+    app::{Error, Exit, ready::Ready, signals::Signals, stages},
     cli::{AnalyzeArgs, DeliverArgs, ProduceArgs, RunArgs},
     config::{Config, ConfigError, Stage, StartMode},
     produce::Input,
@@ -131,7 +131,7 @@ async fn pipeline(
                 tasks.stop();
             }
             () = reloads.next(), if !stopping => {
-                next = reloaded(reload, config);
+                next = reloaded(reload, (run, config)).await;
                 stopping = next.is_some();
                 if stopping {
                     tasks.stop();
@@ -145,16 +145,21 @@ async fn pipeline(
     failure.map_or(Ok(next), Err)
 }
 
-/// The configuration as it is now, if it is good and another one.
-fn reloaded(reload: Reload<'_>, config: &Config) -> Option<Config> {
-    match reload() {
+/// The configuration as it is now, if it is another one and every stage could start with it.
+async fn reloaded(reload: Reload<'_>, (run, config): (&Run, &Config)) -> Option<Config> {
+    let changed = match reload() {
+        Ok(changed) => Ready::of(run, &changed).await.map(|_| changed),
+        Err(error) => Err(error.into()),
+    };
+    match changed {
         Ok(changed) if changed == *config => {
             tracing::info!("the configuration has not changed");
             None
         }
         Ok(changed) => Some(changed),
         Err(error) => {
-            tracing::error!("keeping the last good configuration: {error}");
+            let why = error.line().unwrap_or_default();
+            tracing::error!("keeping the last good configuration: {}", why.trim_start_matches("logtally: "));
             None
         }
     }

@@ -10,8 +10,9 @@ use tokio::{
 use crate::{
     analyze::{self, Board},
     app::{
-        Error, Exit,
+        Error,
         pipeline::{Run, Tasks},
+        ready::Ready,
         settings,
         signals::Reloads,
     },
@@ -19,12 +20,16 @@ use crate::{
     clock::Clock,
     config::{Config, Stage, Start, StartMode},
     deliver,
-    engine::{alarm::State, reference::Reference},
+    engine::{
+        alarm::{Alarm, State},
+        count::Plan,
+        reference::Reference,
+    },
     produce::{self, Input},
     reference::Watched,
     stop::{Phase, Stop, channel},
     tail,
-    webhook::{Notification, Webhook},
+    webhook::{Notification, Webhook, WebhookUrl},
 };
 
 /// How many unknown hosts a row of the stream names.
@@ -43,28 +48,27 @@ struct Parts<'a> {
 /// Spawns what `run` asks for.
 pub(crate) async fn spawn(run: &Run, config: &Config, reloads: Reloads) -> Result<Tasks, Error> {
     let clock = Clock::system();
+    let ready = Ready::of(run, config).await?;
     let backend = settings::embedded(config, true, &clock).await?;
     let parts = Parts { run, config, backend, clock };
     let mut tasks = Tasks::default();
     let (helpers, stop) = channel();
     tasks.helpers = Some(helpers);
-    for &stage in &run.stages {
-        match stage {
-            Stage::Produce => parts.produce(&mut tasks)?,
-            Stage::Analyze => parts.analyze(&mut tasks, (stop.clone(), reloads.clone())).await?,
-            Stage::Deliver => parts.deliver(&mut tasks, &stop)?,
-        }
+    if ready.produce {
+        parts.produce(&mut tasks);
+    }
+    if let Some(analyze) = ready.analyze {
+        parts.analyze(&mut tasks, analyze, (stop.clone(), reloads));
+    }
+    if let Some(deliver) = ready.deliver {
+        parts.deliver(&mut tasks, deliver, &stop);
     }
     Ok(tasks)
 }
 
 impl Parts<'_> {
-    fn produce(&self, tasks: &mut Tasks) -> Result<(), Error> {
+    fn produce(&self, tasks: &mut Tasks) {
         let config = &self.config.produce;
-        if config.files.is_empty() && self.run.input.is_none() {
-            let why = "nothing to produce: name files, or set files in [produce] of logtally.toml";
-            return Err(Error::new(Exit::Config, why));
-        }
         let files = || tail::Settings {
             exclude: config.exclude.clone(),
             start: match config.start {
@@ -83,14 +87,16 @@ impl Parts<'_> {
             let ended = produce::run(&backend, settings, stop).await;
             (Some(Stage::Produce), ended.map_err(Error::from))
         });
-        Ok(())
     }
 
-    async fn analyze(&self, tasks: &mut Tasks, (stop, reloads): (Stop, Reloads)) -> Result<(), Error> {
+    fn analyze(
+        &self,
+        tasks: &mut Tasks,
+        (plan, reference): (Arc<Plan>, Option<Watched<CsvFile>>),
+        (stop, reloads): (Stop, Reloads),
+    ) {
         let config = &self.config.analyze;
-        let plan = settings::plan(config)?;
-        let reference = if let Some(location) = &config.reference {
-            let watched = settings::watched(location).await?;
+        let reference = if let Some(watched) = reference {
             let (sender, receiver) = watch::channel(watched.current());
             let keep = keep_in_force(watched, sender, config.reference_refresh, (stop.clone(), reloads));
             tasks.set.spawn(async move {
@@ -131,37 +137,34 @@ impl Parts<'_> {
             let ended = analyze::run(&backend, settings, stop).await;
             (Some(Stage::Analyze), ended.map_err(Error::from))
         });
-        Ok(())
     }
 
-    fn deliver(&self, tasks: &mut Tasks, helpers: &Stop) -> Result<(), Error> {
+    fn deliver(
+        &self,
+        tasks: &mut Tasks,
+        (alarms, urls): (Vec<Alarm>, BTreeMap<String, WebhookUrl>),
+        helpers: &Stop,
+    ) {
         let (backend, stop) = (self.backend.clone(), stage(tasks, Stage::Deliver));
         tasks.set.spawn(async move {
             let ended = deliver::run(&backend, stop).await;
             (Some(Stage::Deliver), ended.map_err(Error::from))
         });
-        if self.config.alarms.is_empty() {
-            return Ok(());
+        if alarms.is_empty() {
+            return;
         }
         let mut webhooks = BTreeMap::new();
-        for alarm in &self.config.alarms {
-            let Some(url) = &alarm.webhook else { continue };
-            let url = url.expose().parse().map_err(|error| {
-                Error::doing(format!("webhook of alarm \"{}\"", alarm.name), Exit::Config, error)
-            })?;
+        for (alarm, url) in urls {
             let (webhook, courier) = Webhook::new(url);
             let mut stop = helpers.clone();
             tasks.set.spawn(async move {
                 courier.run(async move { stop.reached(Phase::Stop).await }).await;
                 (None, Ok(()))
             });
-            webhooks.insert(alarm.name.clone(), webhook);
+            webhooks.insert(alarm, webhook);
         }
-        let alarms = deliver::Alarms {
-            alarms: settings::alarms(self.config)?,
-            window: self.config.analyze.window,
-            clock: self.clock.clone(),
-        };
+        let alarms =
+            deliver::Alarms { alarms, window: self.config.analyze.window, clock: self.clock.clone() };
         let rules =
             alarms.alarms.iter().map(|alarm| (alarm.name().to_owned(), alarm.rule().clone())).collect();
         let (backend, stop) = (self.backend.clone(), helpers.clone());
@@ -169,7 +172,6 @@ impl Parts<'_> {
             let notify = move |changed| notify(changed, &rules, &webhooks);
             (None, deliver::watch(&backend, alarms, notify, stop).await.map_err(Error::from))
         });
-        Ok(())
     }
 }
 
