@@ -102,14 +102,15 @@ fn describe(Summary { counters, samples, .. }: &Summary, err: &mut impl Write) -
     let (read, counted) = (counters.read, counters.counted);
     writeln!(err, "{read} lines: {counted} counted, {} malformed{malformed}", counters.malformed_lines())?;
     for (reason, found) in samples.iter() {
-        writeln!(err, "  {}", escape_terminal(&sample(reason, found.column, &found.line)))?;
+        writeln!(err, "  {}", sample(reason, found.column, &found.line))?;
     }
     Ok(())
 }
 
-/// `torn at column 18: 198.51.100.244 - - …`
+/// `torn at column 18: 198.51.100.244 - - …`, harmless on a terminal.
 fn sample(reason: Reason, column: u64, line: &[u8]) -> String {
     let line = String::from_utf8_lossy(line);
+    let line = escape_terminal(&line);
     let mut shown: String = line.chars().take(SAMPLE_CHARS).collect();
     if shown.len() < line.len() {
         shown.push('…');

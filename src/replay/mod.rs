@@ -9,6 +9,7 @@ mod workers;
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    fs::Metadata,
     io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -190,7 +191,7 @@ fn in_order_of_first_stamps(settings: &Settings) -> Result<Vec<File>, ReplayErro
     let mut files = Vec::with_capacity(paths.len());
     let mut inodes = BTreeSet::new();
     for path in paths {
-        let metadata = path.metadata().ok().filter(|metadata| metadata.is_file());
+        let metadata = path.metadata().ok().filter(Metadata::is_file);
         if metadata.is_some_and(|metadata| !inodes.insert((metadata.dev(), metadata.ino()))) {
             tracing::warn!("{}: is named twice; it is read once", path.display());
             continue;

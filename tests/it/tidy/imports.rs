@@ -6,13 +6,14 @@ use super::{
 };
 
 /// Who may name whom, as DESIGN.md §8 has it, and what came with the modules that it does not list (`cli`, `clock`,
-/// `parse`, `reference`, `webhook`). A module may always name itself; `lib.rs` only declares.
-const RULES: [(&str, &[&str]); 20] = [
+/// `parse`, `reference`, `webhook`, `audit`, `stop`). A module may always name itself; `lib.rs` only declares.
+const RULES: [(&str, &[&str]); 22] = [
     ("main", &["app", "cli", "config", "telemetry"]),
     (
         "app",
         &[
             "analyze",
+            "audit",
             "backend",
             "backend::aws",
             "backend::embedded",
@@ -27,6 +28,8 @@ const RULES: [(&str, &[&str]); 20] = [
             "render",
             "replay",
             "report",
+            "stop",
+            "tail",
             "webhook",
         ],
     ),
@@ -36,11 +39,13 @@ const RULES: [(&str, &[&str]); 20] = [
     ("clock", &["engine"]),
     ("engine", &[]),
     ("tail", &["engine", "clock"]),
-    ("produce", &["tail", "backend", "engine", "clock"]),
-    ("analyze", &["backend", "engine"]),
-    ("deliver", &["backend", "engine", "clock"]),
+    ("produce", &["tail", "backend", "engine", "clock", "stop"]),
+    ("analyze", &["backend", "engine", "stop"]),
+    ("deliver", &["backend", "engine", "clock", "stop"]),
     ("replay", &["tail", "engine"]),
     ("report", &["backend", "engine"]),
+    ("audit", &["backend", "backend::embedded", "engine"]),
+    ("stop", &[]),
     ("reference", &["backend", "engine"]),
     ("parse", &["engine"]),
     ("webhook", &["engine"]),
