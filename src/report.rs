@@ -29,19 +29,23 @@ pub async fn counts(
     application: Option<&str>,
 ) -> Result<BTreeMap<String, Count>> {
     let mut counts: BTreeMap<String, Count> = BTreeMap::new();
-    let wanted = |name: &str| application.is_none_or(|wanted| wanted == name);
     for datum in backend.read_metrics(REQUEST_COUNT, from, to).await? {
-        if let Some(name) = dimension(&datum, 0).filter(|name| wanted(name)) {
+        if let Some(name) = dimension(&datum, 0).filter(|_| is_of(&datum, application)) {
             counts.entry(name.to_owned()).or_default().requests += count(datum.value);
         }
     }
     for datum in backend.read_metrics(RESPONSE_COUNT, from, to).await? {
         let is_error = dimension(&datum, 1).is_some_and(|class| class.starts_with(['4', '5']));
-        if let Some(name) = dimension(&datum, 0).filter(|name| is_error && wanted(name)) {
+        if let Some(name) = dimension(&datum, 0).filter(|_| is_error && is_of(&datum, application)) {
             counts.entry(name.to_owned()).or_default().errors += count(datum.value);
         }
     }
     Ok(counts)
+}
+
+/// Whether a sum is one of `application`, or of any if none is named.
+pub(crate) fn is_of(datum: &Datum, application: Option<&str>) -> bool {
+    application.is_none_or(|wanted| dimension(datum, 0) == Some(wanted))
 }
 
 fn dimension(datum: &Datum, index: usize) -> Option<&str> {

@@ -33,13 +33,15 @@ pub enum Exit {
 pub struct Error {
     exit: Exit,
     cause: Box<dyn StdError + Send + Sync>,
+    /// What a user needs to see beside the line.
+    details: Vec<String>,
 }
 
 impl Error {
     /// Ends with `exit` because of `cause`: an error, or a text.
     pub fn new(exit: Exit, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let cause = cause.into();
-        Self { exit, cause }
+        Self { exit, cause, details: Vec::new() }
     }
 
     /// Ends because of `cause`; its line begins with `what` was being done.
@@ -48,20 +50,33 @@ impl Error {
         Self::new(exit, Doing { what, cause: Box::new(cause) })
     }
 
+    /// The same, but that the command line is to blame.
+    #[must_use]
+    pub fn of_the_command_line(self) -> Self {
+        Self { exit: Exit::Usage, ..self }
+    }
+
+    /// The same, with lines below the first.
+    #[must_use]
+    pub fn with(self, details: Vec<String>) -> Self {
+        Self { details, ..self }
+    }
+
     /// The exit code. A reader of the results that left early (`| head`) has what it wanted: that is success.
     #[must_use]
     pub fn exit(&self) -> Exit {
         if output::is_closed(&*self.cause) { Exit::Success } else { self.exit }
     }
 
-    /// One line for standard error, with every cause once and nothing that acts on a terminal; nothing if the error is
-    /// no failure.
+    /// One line for standard error, with every cause once and nothing that acts on a terminal, and the details below it;
+    /// nothing if the error is no failure.
     #[must_use]
     pub fn line(&self) -> Option<String> {
         if self.exit() == Exit::Success {
             return None;
         }
-        Some(format!("logtally: {self}"))
+        let details = self.details.iter().map(|detail| format!("\n  {}", escape_terminal(detail)));
+        Some(format!("logtally: {self}{}", details.collect::<String>()))
     }
 }
 
@@ -162,6 +177,9 @@ mod tests {
         let text = Error::new(Exit::Data, "no line parses");
         insta::assert_snapshot!(text.line().unwrap(), @"logtally: no line parses");
         assert_eq!(text.exit(), Exit::Data);
+        let detailed = text.with(vec!["a\nb".to_owned(), "c".to_owned()]).of_the_command_line();
+        assert_eq!(detailed.line().unwrap(), "logtally: no line parses\n  a\\nb\n  c");
+        assert_eq!(detailed.exit(), Exit::Usage);
     }
 
     #[test]

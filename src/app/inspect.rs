@@ -1,37 +1,25 @@
-//! The commands status, audit and report: what the embedded file says. Changes nothing.
+//! The commands status and audit: what the embedded file says. Changes nothing.
 
-use std::{collections::BTreeMap, io::Write, path::Path, time::Duration};
+use std::{collections::BTreeMap, io::Write};
 
 use crate::{
     app::{Error, Exit, output::Results, settings},
     audit::{self, ShardCut},
     backend::{
-        Backend, Stage,
+        Stage,
         embedded::{
             Embedded,
             books::Books,
             stats::{ShardStats, StoredCheckpoint},
         },
     },
-    cli::{AuditArgs, ReportArgs, StatusArgs},
+    cli::{AuditArgs, StatusArgs},
     clock::Clock,
     config::Config,
-    engine::{
-        metric::HEARTBEAT,
-        row::{HostCount, UNKNOWN},
-        time::{Timestamp, WindowSize},
-    },
+    engine::time::Timestamp,
     render::{Align, Cell, Column, Format, Report, render},
-    report::{self, Count},
     tail,
 };
-
-/// How many unknown hosts a report names.
-const HOSTS_NAMED: usize = 10;
-/// How often a followed report looks for a new window.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A window is reported when every shard closed it, or this long after its end, in milliseconds.
-const GRACE_MS: i64 = crate::alarms::GRACE_MS;
 
 /// `logtally audit`
 pub(crate) async fn audit(args: AuditArgs, config: Config) -> Result<Exit, Error> {
@@ -103,13 +91,26 @@ pub(crate) async fn status(args: StatusArgs, config: Config) -> Result<Exit, Err
         if args.output.format == Format::Table {
             writeln!(out, "{}{title}", if index > 0 { "\n" } else { "" })?;
         }
-        render(report, args.output.format, &mut out)?;
+        match args.output.format {
+            Format::Table => render(report, Format::Table, &mut out)?,
+            format => render(&of_kind(title, report), format, &mut out)?,
+        }
     }
     out.flush()?;
     Ok(Exit::Success)
 }
 
-fn columns(names: &[(&'static str, &'static str)]) -> Vec<Column> {
+/// With a first column that says what each row is about, for those who read several reports from one stream.
+fn of_kind(kind: &str, report: &Report) -> Report {
+    let kinds = [Column::left("kind", "Kind")];
+    let row = |row: &Vec<Cell>| [&[Cell::from(kind)], row.as_slice()].concat();
+    Report {
+        columns: kinds.into_iter().chain(report.columns.iter().cloned()).collect(),
+        rows: report.rows.iter().map(row).collect(),
+    }
+}
+
+pub(super) fn columns(names: &[(&'static str, &'static str)]) -> Vec<Column> {
     let align = |title: &str| if title.ends_with('#') { Align::Right } else { Align::Left };
     names
         .iter()
@@ -237,132 +238,4 @@ async fn alarms(backend: &Embedded) -> Result<Report, Error> {
         ("state", "State"),
     ]);
     Ok(Report { columns, rows })
-}
-
-/// `logtally report`
-pub(crate) async fn report(args: ReportArgs, config: Config) -> Result<Exit, Error> {
-    let clock = Clock::system();
-    let backend = settings::embedded(&config, false, &clock).await?;
-    let now = clock.now();
-    let window = config.analyze.window;
-    let from = window.start_of(args.since.resolve(now));
-    let to = args.until.map_or(now, |until| until.resolve(now));
-    let reporting = Reporting { backend, format: args.output.format, application: args.application };
-    let found = reporting.print((from, to)).await?;
-    if !args.follow {
-        if !found && reporting.format == Format::Table {
-            hint(&config, &reporting.backend).await?;
-        }
-        return Ok(Exit::Success);
-    }
-    let mut next = window.start_of(now);
-    loop {
-        tokio::time::sleep(LOOK_EVERY).await;
-        while reporting.is_complete(next, window, clock.now()).await? {
-            reporting.print((next, window.end_of(next))).await?;
-            next = window.end_of(next);
-        }
-    }
-}
-
-/// Where the counts are, if not in the time asked for.
-async fn hint(config: &Config, backend: &Embedded) -> Result<(), Error> {
-    let all =
-        backend.read_metrics(crate::engine::metric::REQUEST_COUNT, Timestamp::MIN, Timestamp::MAX).await?;
-    let counted = all.iter().filter(|datum| datum.value > 0.0).map(|datum| datum.timestamp);
-    let file = config.state_dir()?.join(settings::FILE);
-    let mut err = std::io::stderr();
-    match (counted.clone().min(), counted.max()) {
-        (Some(first), Some(last)) => {
-            let last = config.analyze.window.end_of(last);
-            writeln!(
-                err,
-                "no requests in that time; there are some from {first} to {last}: --since {first}"
-            )?;
-        }
-        _ => writeln!(err, "no requests in {} yet", Path::new(&file).display())?,
-    }
-    Ok(())
-}
-
-struct Reporting {
-    backend: Embedded,
-    format: Format,
-    application: Option<String>,
-}
-
-impl Reporting {
-    /// Prints the counts of the windows that start in the range; whether there are any.
-    async fn print(&self, range: (Timestamp, Timestamp)) -> Result<bool, Error> {
-        let counts = report::counts(&self.backend, range, self.application.as_deref()).await?;
-        let contacts = self.backend.contacts().await?;
-        // Under their application, which only a table for people can show; elsewhere they would pass for applications.
-        let hosts = if self.format == Format::Table { self.hosts(range).await? } else { Vec::new() };
-        let mut out = Results::stdout();
-        if self.format == Format::Table && !counts.is_empty() {
-            writeln!(out, "{} to {}", range.0, range.1)?;
-        }
-        if self.format != Format::Table || !counts.is_empty() {
-            render(&table(&counts, &contacts, &hosts), self.format, &mut out)?;
-        }
-        out.flush()?;
-        Ok(counts.values().any(|count| count.requests > 0))
-    }
-
-    async fn hosts(&self, (from, to): (Timestamp, Timestamp)) -> Result<Vec<HostCount>, Error> {
-        let mut sums: BTreeMap<String, HostCount> = BTreeMap::new();
-        for (_, host) in self.backend.top_hosts(from, to).await? {
-            let sum =
-                sums.entry(host.host.clone()).or_insert(HostCount { count: 0, error: 0, ..host.clone() });
-            sum.count += host.count;
-            sum.error += host.error;
-        }
-        let mut hosts: Vec<HostCount> = sums.into_values().collect();
-        hosts.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.host.cmp(&b.host)));
-        hosts.truncate(HOSTS_NAMED);
-        Ok(hosts)
-    }
-
-    async fn is_complete(&self, start: Timestamp, window: WindowSize, now: Timestamp) -> Result<bool, Error> {
-        let end = window.end_of(start);
-        let beats = self.backend.read_metrics(HEARTBEAT, start, end).await?;
-        let share: f64 = beats.iter().map(|datum| datum.value).sum();
-        Ok(now >= end && (share >= 0.999 || now.millis_since(end) >= GRACE_MS))
-    }
-}
-
-fn table(
-    counts: &BTreeMap<String, Count>,
-    contacts: &BTreeMap<String, String>,
-    hosts: &[HostCount],
-) -> Report {
-    let total: u64 = counts.values().map(|count| count.requests).sum();
-    let mut order: Vec<_> = counts.iter().collect();
-    order.sort_by(|(a, x), (b, y)| y.requests.cmp(&x.requests).then_with(|| a.cmp(b)));
-    let mut rows = Vec::new();
-    for (application, count) in order {
-        let contact = contacts.get(application).cloned();
-        let share = super::replay_view::share(count.requests, total);
-        let errors = super::replay_view::share(count.errors, count.requests);
-        rows.push(vec![
-            application.clone().into(),
-            Cell::from(contact),
-            count.requests.into(),
-            share,
-            errors,
-        ]);
-        if application == UNKNOWN {
-            rows.extend(
-                hosts.iter().map(|h| vec![format!("  {}", h.host).into(), Cell::Empty, h.count.into()]),
-            );
-        }
-    }
-    let columns = columns(&[
-        ("applicationName", "Application"),
-        ("contact", "Contact"),
-        ("requests", "Requests#"),
-        ("share", "Share#"),
-        ("errorShare", "Errors#"),
-    ]);
-    Report { columns, rows }
 }

@@ -6,8 +6,10 @@ mod manual;
 pub mod output;
 mod pipeline;
 mod progress;
+mod ready;
 mod replay;
 mod replay_view;
+mod reporting;
 mod settings;
 pub mod signals;
 mod stages;
@@ -35,7 +37,7 @@ pub async fn run(
         Command::Analyze(args) => pipeline::analyze(args, config, reload).await,
         Command::Deliver(args) => pipeline::deliver(args, config, reload).await,
         Command::Replay(args) => replay::command(args, config).await,
-        Command::Report(args) => inspect::report(args, config).await,
+        Command::Report(args) => reporting::command(args, config).await,
         Command::Reference(args) => tools::reference(args, config).await,
         Command::Parse(args) => tools::parse(args, config).await,
         Command::Check(args) => tools::check(args, config).await,

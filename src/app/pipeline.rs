@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use crate::{
     app::{
         Error, Exit,
+        ready::Ready,
         signals::{Reloads, Signals},
         stages,
     },
@@ -162,7 +163,7 @@ async fn reloaded(run: &Run, config: &Config, reload: Reload<'_>) -> Option<Conf
             tracing::warn!("standard input is being read: the new configuration holds from the next start");
             return None;
         }
-        Ok(changed) => stages::check(run, &changed).await.map(|()| changed),
+        Ok(changed) => Ready::of(run, &changed).await.map(|_| changed),
         Err(error) => Err(error.into()),
     };
     checked.inspect_err(|error| tracing::error!("keeping the last good configuration: {error}")).ok()

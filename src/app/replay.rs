@@ -11,10 +11,11 @@ use std::{
 use crate::{
     app::{Error, Exit, output::Results, progress::Progress, replay_view::View, settings},
     cli::ReplayArgs,
-    config::Config,
+    config::{Config, TimeSource},
     engine::{
-        alarm::{Alarm, Backtest, Episode, Missing, State},
+        alarm::{Alarm, Backtest, Episode, Missing, RuleError, State},
         counters::Counters,
+        reason::Reason,
         row::{HostCount, Output, Row, UNKNOWN},
         time::Timestamp,
     },
@@ -24,17 +25,23 @@ use crate::{
 
 /// How many hosts an alarm names.
 const HOSTS_NAMED: usize = 5;
+/// How much of a malformed line is shown.
+const SAMPLE_CHARS: usize = 100;
 
 /// Replays logs and prints what they hold.
 pub(crate) async fn command(args: ReplayArgs, config: Config) -> Result<Exit, Error> {
     let mut analyze = config.analyze;
+    let by_flag = args.log_format.is_some() || args.client.is_some();
     analyze.format = args.log_format.unwrap_or(analyze.format);
     analyze.client = args.client.unwrap_or(analyze.client);
     analyze.window = args.window.unwrap_or(analyze.window);
-    let plan = settings::plan(&analyze)?;
+    // Nobody knows when the lines of a log at rest arrived.
+    analyze.time = TimeSource::Event;
+    let plan = settings::plan(&analyze)
+        .map_err(|error| if by_flag { error.of_the_command_line() } else { error })?;
     let mut alarms = Vec::with_capacity(args.alarms.len());
     for text in &args.alarms {
-        let rule = settings::rule(text)?;
+        let rule = text.parse().map_err(|error: RuleError| Error::new(Exit::Usage, error))?;
         alarms.push(Backtest::new(Alarm::new(text.to_owned(), rule, Missing::default(), plan.window)));
     }
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -57,7 +64,7 @@ pub(crate) async fn command(args: ReplayArgs, config: Config) -> Result<Exit, Er
 fn replayed(settings: &Settings, format: Format, alarms: Vec<Backtest>) -> Result<(Summary, bool), Error> {
     let bytes = Arc::new(AtomicU64::new(0));
     let progress = Progress::of(&bytes, total(&settings.files));
-    let view = View::new(Results::stdout(), format)?;
+    let view = View::new(Results::stdout(), format);
     let mut printer = Printer { view, alarms, blamed: Blamed::default() };
     let summary = replay::run(settings, &bytes, |outputs| printer.print(&outputs))?;
     drop(progress);
@@ -75,30 +82,40 @@ fn total(files: &[PathBuf]) -> u64 {
     files.iter().filter_map(|path| path.metadata().ok()).map(|metadata| metadata.len()).sum()
 }
 
-/// Says on standard error what was read, and what of it could not be counted and why.
+/// Says what was read, and what of it could not be counted and why.
 fn report(summary: &Summary) -> Result<(), Error> {
-    let Summary { counters, samples, broken } = summary;
-    let mut err = io::stderr().lock();
+    // Results that are complete are not made wrong by a standard error that takes nothing.
+    drop(describe(summary, &mut io::stderr().lock()));
+    let Some((path, why)) = summary.broken.first() else { return Ok(()) };
+    let others = match summary.broken.len() {
+        1 => String::new(),
+        n => format!(", and {} more logs", n - 1),
+    };
+    let what = format!("{}: {why}: what stands before it is counted{others}", path.display());
+    Err(Error::new(Exit::Io, what))
+}
+
+fn describe(Summary { counters, samples, .. }: &Summary, err: &mut impl Write) -> io::Result<()> {
     let reasons: Vec<String> =
         counters.malformed.iter().map(|(reason, lines)| format!("{} {lines}", reason.as_str())).collect();
     let malformed = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
     let (read, counted) = (counters.read, counters.counted);
     writeln!(err, "{read} lines: {counted} counted, {} malformed{malformed}", counters.malformed_lines())?;
-    for (reason, sample) in samples.iter() {
-        let line = String::from_utf8_lossy(&sample.line);
-        writeln!(err, "  {} at column {}: {}", reason.as_str(), sample.column, escape_terminal(&line))?;
+    for (reason, found) in samples.iter() {
+        writeln!(err, "  {}", sample(reason, found.column, &found.line))?;
     }
-    match broken.first() {
-        None => Ok(()),
-        Some((path, why)) => {
-            let others = match broken.len() {
-                1 => String::new(),
-                n => format!(", and {} more logs", n - 1),
-            };
-            let what = format!("{}: {why}: what stands before it is counted{others}", path.display());
-            Err(Error::new(Exit::Io, what))
-        }
+    Ok(())
+}
+
+/// `torn at column 18: 198.51.100.244 - - …`, harmless on a terminal.
+fn sample(reason: Reason, column: u64, line: &[u8]) -> String {
+    let line = String::from_utf8_lossy(line);
+    let line = escape_terminal(&line);
+    let mut shown: String = line.chars().take(SAMPLE_CHARS).collect();
+    if shown.len() < line.len() {
+        shown.push('…');
     }
+    format!("{} at column {column}: {shown}", reason.as_str())
 }
 
 impl From<ReplayError> for Error {
@@ -106,7 +123,11 @@ impl From<ReplayError> for Error {
         match error {
             ReplayError::Output(error) => error.into(),
             ReplayError::Open(_) => Self::new(Exit::Io, error),
-            ReplayError::Refused { .. } => Self::new(Exit::Data, error),
+            ReplayError::Refused { ref samples, .. } => {
+                let shown = samples.iter().map(|(line, reason, column)| sample(*reason, *column, line));
+                let shown = shown.collect();
+                Self::new(Exit::Data, error).with(shown)
+            }
         }
     }
 }

@@ -20,21 +20,38 @@ use crate::{
 
 /// Where rows go.
 pub(crate) enum View<W: Write> {
-    Table { out: W, windows: u64, totals: BTreeMap<(String, String), (u64, u64)> },
+    Table {
+        out: W,
+        windows: u64,
+        totals: BTreeMap<(String, String), (u64, u64)>,
+    },
     Rows(RowWriter<W>),
+    /// Nothing was written yet, not even a header: the logs may still be refused.
+    Waiting(Option<W>, RowFormat),
 }
 
 impl<W: Write> View<W> {
-    pub(crate) fn new(out: W, format: Format) -> io::Result<Self> {
-        Ok(match format {
+    pub(crate) fn new(out: W, format: Format) -> Self {
+        match format {
             Format::Table => Self::Table { out, windows: 0, totals: BTreeMap::new() },
-            Format::Csv => Self::Rows(RowWriter::new(out, RowFormat::Csv)?),
-            Format::Json => Self::Rows(RowWriter::new(out, RowFormat::Json)?),
-        })
+            Format::Csv => Self::Waiting(Some(out), RowFormat::Csv),
+            Format::Json => Self::Waiting(Some(out), RowFormat::Json),
+        }
+    }
+
+    fn start(&mut self) -> io::Result<()> {
+        if let Self::Waiting(out, format) = self
+            && let Some(out) = out.take()
+        {
+            *self = Self::Rows(RowWriter::new(out, *format)?);
+        }
+        Ok(())
     }
 
     pub(crate) fn window(&mut self, rows: &[&Row]) -> io::Result<()> {
+        self.start()?;
         match self {
+            Self::Waiting(..) => Ok(()),
             Self::Rows(writer) => rows.iter().try_for_each(|row| writer.write(row)),
             Self::Table { out, windows, totals } => {
                 let Some(first) = rows.first() else { return Ok(()) };
@@ -57,6 +74,7 @@ impl<W: Write> View<W> {
     }
 
     pub(crate) fn total(&mut self, counters: &Counters) -> io::Result<()> {
+        self.start()?;
         let Self::Table { out, windows, totals } = self else { return Ok(()) };
         if *windows < 2 {
             return Ok(());
@@ -72,6 +90,7 @@ impl<W: Write> View<W> {
         episodes: &[(&Episode, Vec<HostCount>)],
     ) -> io::Result<()> {
         match self {
+            Self::Waiting(..) => Ok(()),
             Self::Table { out, .. } => {
                 let fired = match episodes.len() {
                     0 => "would not have fired".to_owned(),
@@ -96,6 +115,7 @@ impl<W: Write> View<W> {
 
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         match self {
+            Self::Waiting(..) => Ok(()),
             Self::Table { out, .. } => out.flush(),
             Self::Rows(writer) => writer.flush(),
         }

@@ -8,12 +8,12 @@ use crate::{
     clock::Clock,
     config::{self, Config},
     engine::{
-        alarm::{Alarm, Missing, Rule},
+        alarm::{Alarm, Missing, RuleError},
         count::{Plan, TimeSource},
-        format::LogFormat,
+        format::{FormatError, LogFormat},
         reference::Reference,
     },
-    reference::Watched,
+    reference::{self, Watched},
     tail,
     webhook::WebhookUrl,
 };
@@ -47,7 +47,7 @@ pub(crate) fn plan(analyze: &config::Analyze) -> Result<Arc<Plan>, Error> {
         config::TimeSource::Arrival => TimeSource::Arrival,
     };
     if time == TimeSource::Event && !format.has_time() {
-        let why = "the log format holds no time: add %t, or set time = \"arrival\"";
+        let why = "the log format holds no time: add %t (live stages can also go by time = \"arrival\")";
         return Err(Error::new(Exit::Config, why));
     }
     Ok(Arc::new(Plan { format, window: analyze.window, time }))
@@ -55,12 +55,14 @@ pub(crate) fn plan(analyze: &config::Analyze) -> Result<Arc<Plan>, Error> {
 
 /// A log format and the directive that names the client.
 pub(crate) fn format(format: &str, client: &str) -> Result<LogFormat, Error> {
-    let what = || format!("log format \"{format}\"");
-    let compiled: LogFormat = format.parse().map_err(|error| Error::doing(what(), Exit::Config, error))?;
+    let refused = |what, text, FormatError { position, reason }| {
+        Error::new(Exit::Config, format!("{what} \"{text}\", byte {position}: {reason}"))
+    };
+    let compiled: LogFormat = format.parse().map_err(|error| refused("log format", format, error))?;
     if client == "%h" {
         return Ok(compiled);
     }
-    compiled.with_client(client).map_err(|error| Error::doing(what(), Exit::Config, error))
+    compiled.with_client(client).map_err(|error| refused("client", client, error))
 }
 
 /// The reference data at `location`, read once; without one every host is unknown.
@@ -73,7 +75,11 @@ pub(crate) async fn reference(location: Option<&str>) -> Result<Arc<Reference>, 
 
 /// The reference data at `location`, to be kept in force.
 pub(crate) async fn watched(location: &str) -> Result<Watched<CsvFile>, Error> {
-    Watched::open(CsvFile::new(location)).await.map_err(Error::from)
+    let named = |error| match error {
+        reference::Error::Refused(why) => Error::new(Exit::Data, format!("{location}: {why}")),
+        error => error.into(),
+    };
+    Watched::open(CsvFile::new(location)).await.map_err(named)
 }
 
 /// The configured alarms.
@@ -85,7 +91,10 @@ pub(crate) fn alarms(config: &Config) -> Result<Vec<Alarm>, Error> {
             config::Missing::Ignore => Missing::Ignore,
             config::Missing::Missing => Missing::Missing,
         };
-        Ok(Alarm::new(alarm.name.clone(), rule(&alarm.rule)?, missing, config.analyze.window))
+        let rule = alarm.rule.parse().map_err(|error: RuleError| {
+            Error::doing(format!("alarm \"{}\"", alarm.name), Exit::Config, error)
+        })?;
+        Ok(Alarm::new(alarm.name.clone(), rule, missing, config.analyze.window))
     };
     config.alarms.iter().map(alarm).collect()
 }
@@ -95,11 +104,6 @@ pub(crate) fn webhook(alarm: &config::Alarm) -> Result<Option<WebhookUrl>, Error
     let Some(url) = &alarm.webhook else { return Ok(None) };
     let what = || format!("webhook of alarm \"{}\"", alarm.name);
     url.expose().parse().map(Some).map_err(|error| Error::doing(what(), Exit::Config, error))
-}
-
-/// An alarm rule.
-pub(crate) fn rule(text: &str) -> Result<Rule, Error> {
-    text.parse().map_err(|error| Error::new(Exit::Config, error))
 }
 
 /// Opens the embedded file in the state directory; `create` it where it is missing.

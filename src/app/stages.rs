@@ -11,8 +11,9 @@ use crate::{
     alarms,
     analyze::{self, Board},
     app::{
-        Error, Exit,
+        Error,
         pipeline::{Run, Tasks},
+        ready::Ready,
         settings,
         signals::Reloads,
     },
@@ -20,12 +21,15 @@ use crate::{
     clock::Clock,
     config::{Config, Stage, StartMode},
     deliver,
-    engine::{alarm::State, reference::Reference},
+    engine::{
+        alarm::{Alarm, State},
+        count::Plan,
+        reference::Reference,
+    },
     produce::{self, Input},
     reference::Watched,
     stop::{Phase, Stop, channel},
-    tail,
-    webhook::{Notification, Webhook},
+    webhook::{Notification, Webhook, WebhookUrl},
 };
 
 /// How many unknown hosts a row of the stream names.
@@ -44,49 +48,26 @@ struct Parts<'a> {
 /// Spawns what `run` asks for.
 pub(crate) async fn spawn(run: &Run, config: &Config, reloads: Reloads) -> Result<Tasks, Error> {
     let clock = Clock::system();
+    let ready = Ready::of(run, config).await?;
     let backend = settings::embedded(config, true, &clock).await?;
     let parts = Parts { run, config, backend, clock };
     let mut tasks = Tasks::default();
     let (helpers, stop) = channel();
     tasks.helpers = Some(helpers);
-    for stage in run.stages(config) {
-        match stage {
-            Stage::Produce => parts.produce(&mut tasks)?,
-            Stage::Analyze => parts.analyze(&mut tasks, (stop.clone(), reloads.clone())).await?,
-            Stage::Deliver => parts.deliver(&mut tasks, &stop)?,
-        }
+    if let Some(input) = ready.produce {
+        parts.produce(&mut tasks, input);
+    }
+    if let Some(analyze) = ready.analyze {
+        parts.analyze(&mut tasks, analyze, (stop.clone(), reloads));
+    }
+    if let Some(deliver) = ready.deliver {
+        parts.deliver(&mut tasks, deliver, &stop);
     }
     Ok(tasks)
 }
 
-/// Fails if what `run` asks for could not be spawned with `config`, as far as can be told without doing it.
-pub(crate) async fn check(run: &Run, config: &Config) -> Result<(), Error> {
-    config.state_dir()?;
-    for stage in run.stages(config) {
-        match stage {
-            Stage::Produce => {
-                let files = settings::files(&config.produce)?;
-                tail::matches(&files).map_err(|error| Error::new(Exit::Config, error))?;
-            }
-            Stage::Analyze => {
-                settings::plan(&config.analyze)?;
-                settings::reference(config.analyze.reference.as_deref()).await?;
-            }
-            Stage::Deliver => {
-                settings::alarms(config)?;
-                config.alarms.iter().try_for_each(|alarm| settings::webhook(alarm).map(drop))?;
-            }
-        }
-    }
-    Ok(())
-}
-
 impl Parts<'_> {
-    fn produce(&self, tasks: &mut Tasks) -> Result<(), Error> {
-        let input = match &self.run.input {
-            Some(input) => input.clone(),
-            None => Input::Files(settings::files(&self.config.produce)?),
-        };
+    fn produce(&self, tasks: &mut Tasks, input: Input) {
         let record_age_ms = settings::millis(self.config.produce.record_age).unsigned_abs();
         let settings = produce::Settings { input, record_age_ms, clock: self.clock.clone() };
         let (backend, stop) = (self.backend.clone(), stage(tasks, Stage::Produce));
@@ -94,14 +75,16 @@ impl Parts<'_> {
             let ended = produce::run(&backend, settings, stop).await;
             (Some(Stage::Produce), ended.map_err(Error::from))
         });
-        Ok(())
     }
 
-    async fn analyze(&self, tasks: &mut Tasks, (stop, reloads): (Stop, Reloads)) -> Result<(), Error> {
+    fn analyze(
+        &self,
+        tasks: &mut Tasks,
+        (plan, reference): (Arc<Plan>, Option<Watched<CsvFile>>),
+        (stop, reloads): (Stop, Reloads),
+    ) {
         let config = &self.config.analyze;
-        let plan = settings::plan(config)?;
-        let reference = if let Some(location) = &config.reference {
-            let watched = settings::watched(location).await?;
+        let reference = if let Some(watched) = reference {
             let (sender, receiver) = watch::channel(watched.current());
             let keep = keep_in_force(watched, sender, config.reference_refresh, (stop.clone(), reloads));
             tasks.set.spawn(async move {
@@ -142,34 +125,34 @@ impl Parts<'_> {
             let ended = analyze::run(&backend, settings, stop).await;
             (Some(Stage::Analyze), ended.map_err(Error::from))
         });
-        Ok(())
     }
 
-    fn deliver(&self, tasks: &mut Tasks, helpers: &Stop) -> Result<(), Error> {
+    fn deliver(
+        &self,
+        tasks: &mut Tasks,
+        (alarms, urls): (Vec<Alarm>, BTreeMap<String, WebhookUrl>),
+        helpers: &Stop,
+    ) {
         let (backend, stop) = (self.backend.clone(), stage(tasks, Stage::Deliver));
         tasks.set.spawn(async move {
             let ended = deliver::run(&backend, stop).await;
             (Some(Stage::Deliver), ended.map_err(Error::from))
         });
-        if self.config.alarms.is_empty() {
-            return Ok(());
+        if alarms.is_empty() {
+            return;
         }
         let mut webhooks = BTreeMap::new();
-        for alarm in &self.config.alarms {
-            let Some(url) = settings::webhook(alarm)? else { continue };
+        for (alarm, url) in urls {
             let (webhook, courier) = Webhook::new(url);
             let mut stop = helpers.clone();
             tasks.set.spawn(async move {
                 courier.run(async move { stop.reached(Phase::Stop).await }).await;
                 (None, Ok(()))
             });
-            webhooks.insert(alarm.name.clone(), webhook);
+            webhooks.insert(alarm, webhook);
         }
-        let watched = alarms::Alarms {
-            alarms: settings::alarms(self.config)?,
-            window: self.config.analyze.window,
-            clock: self.clock.clone(),
-        };
+        let watched =
+            alarms::Alarms { alarms, window: self.config.analyze.window, clock: self.clock.clone() };
         let rules =
             watched.alarms.iter().map(|alarm| (alarm.name().to_owned(), alarm.rule().clone())).collect();
         let (backend, stop) = (self.backend.clone(), helpers.clone());
@@ -177,7 +160,6 @@ impl Parts<'_> {
             let notify = move |changed| notify(changed, &rules, &webhooks);
             (None, alarms::watch(&backend, watched, notify, stop).await.map_err(Error::from))
         });
-        Ok(())
     }
 }
 
@@ -226,8 +208,8 @@ async fn keep_in_force(
         match watched.refresh().await {
             Ok(None) => {}
             Ok(Some(difference)) => {
-                sender.send_replace(watched.current());
                 tracing::info!("reference data reloaded: {difference}");
+                sender.send_replace(watched.current());
             }
             Err(error) => tracing::error!("keeping the last good reference data: {error}"),
         }

@@ -1,7 +1,7 @@
 //! The commands reference, parse and check: helpers that move nothing of the pipeline.
 
 use std::{
-    io::{BufReader, Write},
+    io::{self, BufReader, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -9,6 +9,7 @@ use crate::{
     app::{Error, Exit, output::Results, settings},
     backend::embedded::reference::CsvFile,
     cli::{CheckArgs, ParseArgs, ReferenceAction, ReferenceArgs},
+    clock::Clock,
     config::Config,
     engine::{
         count::split_line,
@@ -22,20 +23,41 @@ use crate::{
 
 /// How many lines `check` tries of each log.
 const SAMPLE_LINES: usize = 1_000;
+/// In how many bytes, at most.
+const SAMPLE_BYTES: u64 = 1024 * 1024;
+/// How many bytes of a log `parse` reads at once.
+const BUFFER: usize = 256 * 1024;
 
 /// `logtally parse`
 pub(crate) async fn parse(args: ParseArgs, config: Config) -> Result<Exit, Error> {
+    let is_flag = args.log_format.is_some();
     let text = args.log_format.unwrap_or(config.analyze.format);
-    let format = settings::format(&text, &config.analyze.client)?;
+    let by_flag = |error: Error| if is_flag { error.of_the_command_line() } else { error };
+    let format = settings::format(&text, &config.analyze.client).map_err(by_flag)?;
     let parse = move || -> Result<(), Error> {
         let mut out = Results::stdout();
         for file in &args.files {
-            parse::run(BufReader::new(open_log(file)?), &mut out, &format)?;
+            let log = Named { path: file, log: open_log(file)? };
+            parse::run(BufReader::with_capacity(BUFFER, log), &mut out, &format)?;
         }
         Ok(out.flush()?)
     };
     tokio::task::spawn_blocking(parse).await.map_err(|why| Error::new(Exit::Internal, why))??;
     Ok(Exit::Success)
+}
+
+/// A log whose errors name it.
+struct Named<'p, R> {
+    path: &'p Path,
+    log: R,
+}
+
+impl<R: Read> Read for Named<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let named =
+            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", self.path.display()));
+        self.log.read(buffer).map_err(named)
+    }
 }
 
 /// `logtally reference`
@@ -95,11 +117,14 @@ pub(crate) async fn check(args: CheckArgs, config: Config) -> Result<Exit, Error
     )];
     findings.push(check_reference(&config).await);
     if !config.alarms.is_empty() {
-        let alarms = settings::alarms(&config).map(|alarms| format!("{} rules", alarms.len()));
+        let alarms = settings::alarms(&config).map(|alarms| match alarms.len() {
+            1 => "1 rule".to_owned(),
+            rules => format!("{rules} rules"),
+        });
         findings.push(Finding::of("alarms", alarms));
     }
     findings.extend(check_files(&config));
-    findings.push(Finding::of("state directory", check_state(&config)));
+    findings.push(Finding::of("state directory", check_state(&config).await));
     let columns = vec![
         Column::left("what", "What"),
         Column::left("result", "Result"),
@@ -168,8 +193,7 @@ fn check_files(config: &Config) -> Vec<Finding> {
 fn check_file(path: &Path, format: &LogFormat) -> Finding {
     let sample = || -> Result<String, Error> {
         let mut text = Vec::new();
-        let limit = 1024 * 1024;
-        std::io::Read::read_to_end(&mut std::io::Read::take(open_log(path)?, limit), &mut text)?;
+        open_log(path)?.take(SAMPLE_BYTES).read_to_end(&mut text)?;
         let (mut rest, mut stamps) = (text.as_slice(), StampCache::default());
         let (mut parsed, mut lines) = (0, Vec::new());
         while !rest.is_empty() && lines.len() < SAMPLE_LINES {
@@ -190,14 +214,17 @@ fn check_file(path: &Path, format: &LogFormat) -> Finding {
 }
 
 /// Whether the state could be kept where it is to be: nothing is created.
-fn check_state(config: &Config) -> Result<String, Error> {
+async fn check_state(config: &Config) -> Result<String, Error> {
     let directory: PathBuf = config.state_dir()?.to_owned();
     let file = directory.join(settings::FILE);
     let shown = file.display();
-    if file.is_file() {
+    if file.exists() {
+        settings::embedded(config, false, &Clock::system()).await?;
         return Ok(format!("{shown} exists"));
     }
-    let existing = directory.ancestors().find(|parent| parent.exists());
+    // The last ancestor of a relative path is empty.
+    let here = |path| if path == Path::new("") { Path::new(".") } else { path };
+    let existing = directory.ancestors().map(here).find(|parent| parent.exists());
     match existing {
         Some(parent) if parent.is_dir() => Ok(format!("{shown} will be created")),
         Some(parent) => Err(Error::new(Exit::Config, format!("{} is no directory", parent.display()))),

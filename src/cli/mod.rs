@@ -9,7 +9,11 @@ pub mod commands;
 mod overrides;
 mod values;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
@@ -23,6 +27,8 @@ pub use values::Moment;
 
 /// The exit code of a command line that cannot be understood (`EX_USAGE` of sysexits).
 const USAGE: u8 = 64;
+/// The exit code where help cannot be printed (`EX_IOERR`).
+const IO: u8 = 74;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -120,9 +126,12 @@ impl Cli {
     /// The exit code, where there is nothing more to do: 0, or 64 for a command line that cannot be understood.
     pub fn read() -> Result<Self, ExitCode> {
         Self::try_parse().map_err(|error| {
-            // Nobody is left to tell if this cannot be printed.
-            drop(error.print());
-            if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+            let printed = error.print().and_then(|()| io::stdout().flush());
+            match printed {
+                _ if error.use_stderr() => ExitCode::from(USAGE),
+                Err(why) if why.kind() != io::ErrorKind::BrokenPipe => ExitCode::from(IO),
+                _ => ExitCode::SUCCESS,
+            }
         })
     }
 

@@ -8,6 +8,8 @@ use crate::render::{Align, Cell, Report, text::escape_terminal};
 
 /// The widest cell in columns of the terminal; a longer text is cut and ends in `…`. CSV and JSON hold it whole.
 const MAX_CELL_WIDTH: usize = 100;
+/// The widest cell of the last column, which pushes nothing aside: messages stand there.
+const MAX_LAST_WIDTH: usize = 400;
 
 /// Between two columns.
 const GAP: &str = "  ";
@@ -17,8 +19,10 @@ pub(super) fn write(report: &Report, out: &mut impl Write) -> io::Result<()> {
         return Ok(());
     }
     let header: Vec<String> = report.columns.iter().map(|c| c.title.to_owned()).collect();
-    let rows: Vec<Vec<String>> =
-        report.cells().map(|row| row.map(|(_, cell)| show(cell)).collect()).collect();
+    let rows: Vec<Vec<String>> = report
+        .cells()
+        .map(|row| row.zip(most_widths(report)).map(|((_, cell), most)| show(cell, most)).collect())
+        .collect();
     let mut widths: Vec<usize> = header.iter().map(|title| title.width()).collect();
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -53,9 +57,14 @@ fn line(report: &Report, cells: &[String], widths: &[usize]) -> String {
     line
 }
 
-fn show(cell: &Cell) -> String {
+fn most_widths(report: &Report) -> impl Iterator<Item = usize> {
+    let last = report.columns.len().saturating_sub(1);
+    (0..=last).map(move |column| if column < last { MAX_CELL_WIDTH } else { MAX_LAST_WIDTH })
+}
+
+fn show(cell: &Cell, most: usize) -> String {
     match cell {
-        Cell::Text(text) => cut(&escape_terminal(text)),
+        Cell::Text(text) => cut(&escape_terminal(text), most),
         Cell::Count(count) => count.to_string(),
         Cell::Percent(share) if share.is_finite() => format!("{:.1} %", share * 100.0),
         Cell::Percent(_) | Cell::Empty => String::new(),
@@ -63,8 +72,8 @@ fn show(cell: &Cell) -> String {
     }
 }
 
-fn cut(text: &str) -> String {
-    if text.width() <= MAX_CELL_WIDTH {
+fn cut(text: &str, most: usize) -> String {
+    if text.width() <= most {
         return text.to_owned();
     }
     let mut width = 0;
@@ -72,7 +81,7 @@ fn cut(text: &str) -> String {
         .chars()
         .take_while(|character| {
             width += character.width().unwrap_or(0);
-            width < MAX_CELL_WIDTH
+            width < most
         })
         .collect();
     kept.push('…');
@@ -107,10 +116,16 @@ mod tests {
             columns: vec![Column::left("a", "A"), Column::left("b", "B")],
             rows: vec![vec!["日".repeat(5_000).into(), "x".into()]],
         };
-        let table = table(&report);
-        let row = table.lines().nth(1).unwrap();
+        let text = table(&report);
+        let row = text.lines().nth(1).unwrap();
         assert!(row.ends_with("日…  x") || row.ends_with("日…   x"), "{row}");
         assert!(row.width() <= MAX_CELL_WIDTH + 3, "{}", row.width());
+        let report = Report {
+            columns: vec![Column::left("a", "A")],
+            rows: vec![vec!["x".repeat(300).into()], vec!["日".repeat(5_000).into()]],
+        };
+        let widths: Vec<usize> = table(&report).lines().skip(1).map(UnicodeWidthStr::width).collect();
+        assert_eq!(widths, [300, MAX_LAST_WIDTH - 1]);
     }
 
     #[test]

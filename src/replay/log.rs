@@ -20,6 +20,8 @@ pub(crate) struct Log {
     reader: Box<dyn Read + Send>,
     /// The beginning of a line whose end was not read yet.
     carry: Vec<u8>,
+    /// What ended a look ahead.
+    broken: Option<io::Error>,
     blocks: u64,
     ended: bool,
 }
@@ -52,7 +54,23 @@ impl Log {
     }
 
     fn new(reader: Box<dyn Read + Send>) -> Self {
-        Self { reader, carry: Vec::new(), blocks: 0, ended: false }
+        Self { reader, carry: Vec::new(), broken: None, blocks: 0, ended: false }
+    }
+
+    /// The first whole lines, which stay to be read.
+    fn peek(&mut self) -> io::Result<Vec<u8>> {
+        let mut block = std::mem::take(&mut self.carry);
+        if let Err(error) = self.fill(&mut block, BLOCK_BYTES) {
+            if block.is_empty() {
+                return Err(error);
+            }
+            self.broken = Some(error);
+        }
+        let whole = if self.ended { None } else { memchr::memrchr(b'\n', &block) };
+        let end = memchr::memchr_iter(b'\n', &block).nth(PEEK_LINES - 1).or(whole);
+        let lines = end.and_then(|end| block.get(..=end)).unwrap_or(&block).to_vec();
+        self.carry = block;
+        Ok(lines)
     }
 
     /// Replaces `block` by the next whole lines; empty at the end.
@@ -62,7 +80,11 @@ impl Log {
         let number = self.blocks;
         self.blocks += 1;
         match self.fill(block, BLOCK_BYTES).and_then(|()| self.cut(block)) {
-            Ok(dropped) => Place { number, dropped, next: if self.ended { Next::End } else { Next::Block } },
+            Ok(dropped) => {
+                // Behind an overlong line there may be whole lines although all has been read.
+                let more = !self.ended || !self.carry.is_empty();
+                Place { number, dropped, next: if more { Next::Block } else { Next::End } }
+            }
             Err(error) => {
                 self.ended = true;
                 let whole = memchr::memrchr(b'\n', block).map_or(0, |last| last + 1);
@@ -87,6 +109,9 @@ impl Log {
     }
 
     fn fill(&mut self, block: &mut Vec<u8>, target: usize) -> io::Result<()> {
+        if let Some(error) = self.broken.take() {
+            return Err(error);
+        }
         let missing = if self.ended { 0 } else { target.saturating_sub(block.len()) };
         let read = self.reader.by_ref().take(missing as u64).read_to_end(block)?;
         self.ended |= read < missing;
@@ -113,17 +138,14 @@ impl Log {
     }
 }
 
-/// The first lines of a log, at most [`PEEK_LINES`] and one block.
-pub(crate) fn peek(path: &Path) -> io::Result<Vec<u8>> {
-    let mut first = Vec::new();
-    if let Next::Broken(error) = Log::open(path)?.next_block(&mut first).next
-        && first.is_empty()
-    {
-        return Err(io::Error::new(error.kind(), format!("{}: {error}", path.display())));
-    }
-    let end = memchr::memchr_iter(b'\n', &first).nth(PEEK_LINES - 1);
-    first.truncate(end.map_or(first.len(), |end| end + 1));
-    Ok(first)
+/// The first lines of the log at `path`, at most [`PEEK_LINES`] and one block; and the log itself, at its beginning, if
+/// it cannot be opened a second time: standard input, a pipe.
+pub(crate) fn peek(path: &Path) -> io::Result<(Vec<u8>, Option<Log>)> {
+    let mut log = Log::open(path)?;
+    let lines =
+        log.peek().map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+    let is_file = path.as_os_str() != "-" && path.metadata().is_ok_and(|metadata| metadata.is_file());
+    Ok((lines, (!is_file).then_some(log)))
 }
 
 #[cfg(test)]
@@ -187,6 +209,34 @@ mod tests {
             assert!(lines[0].len() > MAX_LINE && lines[2].len() > MAX_LINE);
             let read = lines.iter().map(|line| line.len() as u64).sum::<u64>() + dropped;
             assert_eq!(read, 2 * length as u64 + 4);
+        }
+    }
+
+    #[test]
+    fn a_look_ahead_changes_nothing() {
+        for lines in [0, 1, PEEK_LINES, 200_000] {
+            let text = "0123456789\n".repeat(lines) + "last";
+            let mut log = Log::new(Box::new(io::Cursor::new(text.clone().into_bytes())));
+            let first = log.peek().unwrap();
+            assert_eq!(first.len(), if lines < PEEK_LINES { text.len() } else { 11 * PEEK_LINES });
+            let mut rest = Vec::new();
+            for expected in blocks(text.as_bytes()).0 {
+                log.next_block(&mut rest);
+                assert!(rest == expected, "{lines}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_follows_an_endless_line_is_read_to_the_end() {
+        for length in [BLOCK_BYTES - 20, BLOCK_BYTES - 10, BLOCK_BYTES, 3 * BLOCK_BYTES] {
+            for last in ["", "last\n", "one\ntwo\nlast"] {
+                let text = "first\n".to_owned() + &"x".repeat(length) + "\n" + last;
+                let (blocks, dropped) = blocks(text.as_bytes());
+                let kept = blocks.concat();
+                assert_eq!(kept.len() as u64 + dropped, text.len() as u64, "{length} {last:?}");
+                assert!(kept.starts_with(b"first\n") && kept.ends_with(last.as_bytes()), "{length} {last:?}");
+            }
         }
     }
 }

@@ -9,14 +9,16 @@ mod workers;
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    fs::Metadata,
     io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicU64},
 };
 
 use crate::{
     engine::{
-        count::{Block, Counter, Plan, split_line},
+        count::{Counter, Plan, split_line},
         counters::Counters,
         engine::Engine,
         format::{LogFormat, StampCache},
@@ -29,7 +31,7 @@ use crate::{
         time::Timestamp,
     },
     replay::{
-        log::Next,
+        log::{Log, Next},
         workers::{Reading, Workers},
     },
 };
@@ -74,12 +76,14 @@ pub enum ReplayError {
     #[error("{0}")]
     Open(io::Error),
     /// A log in another format.
-    #[error("{}: {}", path.display(), refusal(lines, *nearest))]
+    #[error("{}: {}", path.display(), refusal(*lines, samples, *nearest))]
     Refused {
         /// The log.
         path: PathBuf,
-        /// Its first lines, and why each is malformed.
-        lines: Vec<(Vec<u8>, Reason, u64)>,
+        /// How many of its first lines were tried.
+        lines: u64,
+        /// The first of them, and why and at which column each is malformed.
+        samples: Vec<(Vec<u8>, Reason, u64)>,
         /// The named format that would read them.
         nearest: Option<&'static str>,
     },
@@ -103,10 +107,10 @@ pub fn run(
     let broken = std::thread::scope(|scope| {
         let counting = (&settings.plan, &settings.reference);
         let workers = Workers::start(scope, settings.threads, counting, bytes);
-        let mut merge = Merge { files: &files, open: BTreeMap::new(), workers, broken: Vec::new() };
         // The logs not finished yet, by progress: the first stamp of one that is not open, then the median of its last block.
         let mut unfinished: BTreeSet<(Timestamp, usize)> =
-            files.iter().enumerate().map(|(file, (first, _))| (*first, file)).collect();
+            files.iter().enumerate().map(|(number, file)| (file.first_stamp, number)).collect();
+        let mut merge = Merge { files, open: BTreeMap::new(), workers, broken: Vec::new() };
         while let Some((at, file)) = unfinished.pop_first() {
             if let Some(reached) = merge.block(file, at, &mut engine)? {
                 unfinished.insert((reached, file));
@@ -125,14 +129,22 @@ pub fn run(
     Ok(Summary { counters: state.counters.clone(), samples: state.samples.clone(), broken })
 }
 
-struct Merge<'a> {
-    files: &'a [(Timestamp, PathBuf)],
+/// A log to replay.
+struct File {
+    first_stamp: Timestamp,
+    path: PathBuf,
+    /// Already open, if it can be opened only once.
+    log: Option<Log>,
+}
+
+struct Merge {
+    files: Vec<File>,
     open: BTreeMap<usize, Reading>,
     workers: Workers,
     broken: Vec<(PathBuf, io::Error)>,
 }
 
-impl Merge<'_> {
+impl Merge {
     /// Merges the next block of a log; `None` if it was the last, else how far the log is now.
     fn block(
         &mut self,
@@ -140,37 +152,22 @@ impl Merge<'_> {
         at: Timestamp,
         engine: &mut Engine,
     ) -> Result<Option<Timestamp>, ReplayError> {
-        let path = self.files.get(file).map_or(Path::new("-"), |(_, path)| path);
+        let Some(File { path, log, .. }) = self.files.get_mut(file) else { return Ok(None) };
         if let Entry::Vacant(vacant) = self.open.entry(file) {
-            vacant.insert(Workers::open(path).map_err(ReplayError::Open)?);
+            let log = log.take().map_or_else(|| Log::open(path), Ok).map_err(ReplayError::Open)?;
+            vacant.insert(Reading::of(log));
         }
         let (block, next) = self.workers.next(file, &mut self.open);
-        if at == Timestamp::MIN
-            && path == Path::new("-")
-            && block.counters.counted == 0
-            && block.counters.read > 0
-        {
-            return Err(refused(path, &block));
-        }
         let reached = block.windows.median().map_or(at, |median| median.max(at));
         engine.absorb(block);
         match next {
             Next::Block => return Ok(Some(reached)),
             Next::End => {}
-            Next::Broken(error) => self.broken.push((path.to_owned(), error)),
+            Next::Broken(error) => self.broken.push((path.clone(), error)),
         }
         self.open.remove(&file);
         Ok(None)
     }
-}
-
-/// Standard input cannot be looked at beforehand: it is refused by its first block.
-fn refused(path: &Path, block: &Block) -> ReplayError {
-    let lines: Vec<_> =
-        block.samples.iter().take(SAMPLES).map(|(why, s)| (s.line.clone(), why, s.column)).collect();
-    let whole: Vec<&[u8]> = lines.iter().map(|(line, ..)| line.as_slice()).collect();
-    let nearest = LogFormat::nearest_named(&whole);
-    ReplayError::Refused { path: path.to_owned(), lines, nearest }
 }
 
 fn engine(settings: &Settings) -> Engine {
@@ -188,20 +185,22 @@ fn engine(settings: &Settings) -> Engine {
     Engine::new(engine, counter, State::new(settings.plan.window)).0
 }
 
-/// The logs with their first stamps, in that order, equals by path.
-fn in_order_of_first_stamps(settings: &Settings) -> Result<Vec<(Timestamp, PathBuf)>, ReplayError> {
-    let mut files = Vec::with_capacity(settings.files.len());
-    for path in &settings.files {
-        let first = if path.as_os_str() == "-" {
-            Timestamp::MIN
-        } else {
-            let lines = log::peek(path).map_err(ReplayError::Open)?;
-            first_stamp(path, &lines, &settings.plan.format)?
-        };
-        files.push((first, path.clone()));
+/// The logs with their first stamps, in that order, equals by path. A log that is named twice is read once.
+fn in_order_of_first_stamps(settings: &Settings) -> Result<Vec<File>, ReplayError> {
+    let paths: BTreeSet<&PathBuf> = settings.files.iter().collect();
+    let mut files = Vec::with_capacity(paths.len());
+    let mut inodes = BTreeSet::new();
+    for path in paths {
+        let metadata = path.metadata().ok().filter(Metadata::is_file);
+        if metadata.is_some_and(|metadata| !inodes.insert((metadata.dev(), metadata.ino()))) {
+            tracing::warn!("{}: is named twice; it is read once", path.display());
+            continue;
+        }
+        let (lines, log) = log::peek(path).map_err(ReplayError::Open)?;
+        let first_stamp = first_stamp(path, &lines, &settings.plan.format)?;
+        files.push(File { first_stamp, path: path.clone(), log });
     }
-    files.sort();
-    files.dedup();
+    files.sort_by(|a, b| (a.first_stamp, &a.path).cmp(&(b.first_stamp, &b.path)));
     Ok(files)
 }
 
@@ -224,22 +223,26 @@ fn first_stamp(path: &Path, lines: &[u8], format: &LogFormat) -> Result<Timestam
     if refused.is_empty() {
         return Ok(Timestamp::MIN);
     }
-    let all: Vec<&[u8]> = lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).collect();
+    let lines = lines.strip_suffix(b"\n").unwrap_or(lines);
+    let all: Vec<&[u8]> = lines.split(|&byte| byte == b'\n').collect();
     Err(ReplayError::Refused {
         path: path.to_owned(),
-        lines: refused,
+        lines: all.len() as u64,
+        samples: refused,
         nearest: LogFormat::nearest_named(&all),
     })
 }
 
-fn refusal(lines: &[(Vec<u8>, Reason, u64)], nearest: Option<&str>) -> String {
+fn refusal(lines: u64, samples: &[(Vec<u8>, Reason, u64)], nearest: Option<&str>) -> String {
     let remedy = match nearest {
         Some(name) => format!("--log-format {name} would parse them"),
+        None if samples.iter().all(|(_, reason, _)| *reason == Reason::Binary) => {
+            "it is binary: name access logs".to_owned()
+        }
         None => "name their LogFormat with --log-format".to_owned(),
     };
-    let line = |(line, reason, column): &(Vec<u8>, Reason, u64)| {
-        format!("\n  {} at column {column}: {}", reason.as_str(), line.escape_ascii())
-    };
-    let lines: String = lines.iter().map(line).collect();
-    format!("none of the first lines can be parsed; {remedy}{lines}")
+    match lines {
+        1 => format!("its only line cannot be parsed; {remedy}"),
+        _ => format!("none of the first {lines} lines can be parsed; {remedy}"),
+    }
 }

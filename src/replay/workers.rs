@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     io,
-    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -56,6 +55,13 @@ pub(crate) struct Reading {
     ready: BTreeMap<u64, Counted>,
 }
 
+impl Reading {
+    /// Nothing is read yet.
+    pub(crate) fn of(log: Log) -> Self {
+        Self { shared: Arc::new(Mutex::new(log)), asked: 0, taken: 0, ready: BTreeMap::new() }
+    }
+}
+
 impl Workers {
     /// Starts `threads` threads in `scope`; with one, blocks are counted where they are asked for.
     pub(crate) fn start<'scope>(
@@ -82,12 +88,6 @@ impl Workers {
             done,
             ahead: 2 * threads as u64,
         }
-    }
-
-    /// Opens a log.
-    pub(crate) fn open(path: &Path) -> io::Result<Reading> {
-        let shared = Arc::new(Mutex::new(Log::open(path)?));
-        Ok(Reading { shared, asked: 0, taken: 0, ready: BTreeMap::new() })
     }
 
     /// The next block of log number `log` of `logs`.

@@ -1,5 +1,9 @@
 //! The command as a user meets it: help, usage errors, configuration errors, exit codes. Counts nothing.
 
+mod bad_input;
+mod pipeline;
+mod shuffled;
+
 use std::{
     fs, io,
     path::Path,

@@ -1,0 +1,67 @@
+//! What the configuration names, read and compiled before anything is opened or created. Starts nothing.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    app::{Error, Exit, pipeline::Run, settings},
+    backend::embedded::reference::CsvFile,
+    config::{self, Config, Stage},
+    engine::{alarm::Alarm, count::Plan},
+    produce::Input,
+    reference::Watched,
+    tail,
+    webhook::WebhookUrl,
+};
+
+/// The stages that run, each with what it needs.
+#[derive(Default)]
+pub(super) struct Ready {
+    pub(super) produce: Option<Input>,
+    pub(super) analyze: Option<(Arc<Plan>, Option<Watched<CsvFile>>)>,
+    pub(super) deliver: Option<(Vec<Alarm>, BTreeMap<String, WebhookUrl>)>,
+}
+
+impl Ready {
+    /// Looks at everything that the stages of `run` are told by `config`.
+    pub(super) async fn of(run: &Run, config: &Config) -> Result<Self, Error> {
+        let mut ready = Self::default();
+        for stage in run.stages(config) {
+            match stage {
+                Stage::Produce => {
+                    ready.produce = Some(match &run.input {
+                        Some(input) => input.clone(),
+                        None => Input::Files(files(&config.produce)?),
+                    });
+                }
+                Stage::Analyze => {
+                    let plan = settings::plan(&config.analyze)?;
+                    let reference = match &config.analyze.reference {
+                        Some(location) => Some(settings::watched(location).await?),
+                        None => None,
+                    };
+                    ready.analyze = Some((plan, reference));
+                }
+                Stage::Deliver => ready.deliver = Some((settings::alarms(config)?, webhooks(config)?)),
+            }
+        }
+        Ok(ready)
+    }
+}
+
+/// What to follow; patterns that cannot be understood are refused here.
+fn files(produce: &config::Produce) -> Result<tail::Settings, Error> {
+    let files = settings::files(produce)?;
+    tail::matches(&files).map_err(|error| Error::new(Exit::Config, error))?;
+    Ok(files)
+}
+
+/// The webhooks by the names of their alarms.
+fn webhooks(config: &Config) -> Result<BTreeMap<String, WebhookUrl>, Error> {
+    let mut webhooks = BTreeMap::new();
+    for alarm in &config.alarms {
+        if let Some(url) = settings::webhook(alarm)? {
+            webhooks.insert(alarm.name.clone(), url);
+        }
+    }
+    Ok(webhooks)
+}

@@ -1,0 +1,148 @@
+//! The pipeline's commands as a user meets them, from nothing to books that balance. Kills nothing.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::Stdio,
+};
+
+use super::Home;
+
+const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/hosts.csv");
+
+/// A home with a log and a configuration that names it.
+fn configured() -> Home {
+    let home = Home::new();
+    let log = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/access.log");
+    fs::copy(log, home.path().join("access.log")).unwrap();
+    let configuration = format!(
+        "state_dir = \"state\"\n[produce]\nfiles = [\"*.log\"]\n[analyze]\nreference = \"{REFERENCE}\"\n\
+         [[alarm]]\nname = \"unknown\"\nrule = \"Unknown > 100\"\n"
+    );
+    fs::write(home.path().join("logtally.toml"), configuration).unwrap();
+    home
+}
+
+#[test]
+fn before_anything_exists_every_question_is_answered_so() {
+    let home = Home::new();
+    let lines =
+        ["report", "status", "audit"].map(|command| home.refusal(&format!("{command} --state-dir s")));
+    insta::assert_snapshot!(lines.concat(), @"
+    74 logtally: s/logtally.db does not exist: no stage has run with this state_dir yet
+    74 logtally: s/logtally.db does not exist: no stage has run with this state_dir yet
+    74 logtally: s/logtally.db does not exist: no stage has run with this state_dir yet
+    ");
+    let lines =
+        ["produce", "run --once", "produce - access.log", "reference list"].map(|line| home.refusal(line));
+    insta::assert_snapshot!(lines.concat(), @"
+    78 logtally: nothing to produce: name files, or set files in [produce] of logtally.toml
+    78 logtally: nothing to produce: name files, or set files in [produce] of logtally.toml
+    64 logtally: standard input and files cannot be produced together
+    78 logtally: no reference data: name the file with --reference, or set reference in [analyze]
+    ");
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0, "a refusal creates nothing");
+}
+
+#[test]
+fn a_state_file_that_is_none_is_refused_by_all_and_found_by_check() {
+    let home = Home::new();
+    fs::create_dir(home.path().join("s")).unwrap();
+    fs::write(home.path().join("s/logtally.db"), "garbage").unwrap();
+    for line in ["status", "audit", "report", "analyze --once", "deliver --once", "produce x --once"] {
+        let said = home.refusal(&format!("{line} --state-dir s"));
+        assert!(said.starts_with("74 logtally: s/logtally.db is no database of logtally"), "{line}: {said}");
+        assert_eq!(said.lines().count(), 1, "{line}: {said}");
+    }
+    let checked = home.command("check --state-dir s").output().unwrap();
+    assert_eq!(checked.status.code(), Some(78));
+    assert!(String::from_utf8(checked.stdout).unwrap().contains("FAILED  s/logtally.db is no database"));
+    assert_eq!(fs::read(home.path().join("s/logtally.db")).unwrap(), b"garbage", "and it is left alone");
+}
+
+#[test]
+fn from_a_log_to_a_report_whose_books_balance() {
+    let home = configured();
+    let checked = home.result("check --format csv");
+    assert!(!checked.contains("FAILED"), "{checked}");
+    home.result("run --once");
+    home.result("run --once");
+
+    let audit = home.result("audit");
+    assert!(audit.contains("the books balance") && !audit.contains("NO"), "{audit}");
+    let status = home.result("status --format json");
+    for line in status.lines() {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(row["kind"].is_string(), "{line}");
+    }
+
+    let report = home.result("report --since 2026-10-24T00:00:00Z --until 2026-10-26T00:00:00Z --format csv");
+    let rows: Vec<&str> = report.lines().collect();
+    insta::assert_snapshot!(rows[..3].join("\n"), @"
+    applicationName,contact,requests,share,errorShare,topHosts
+    Storefront,storefront@example.com,1238,0.24819566960705694,0.30290791599353795,
+    Unknown,,807,0.16178829190056135,0.40024783147459725,\"crawl-66.bots.example.net 182, 203.0.113.1 107, 203.0.113.2 71, 203.0.113.40 40, 203.0.113.15 33, 203.0.113.9 32, 2001:db8:bad::1 24, 198.51.100.210 20, 203.0.113.7 20, 198.51.100.244 17\"
+    ");
+    let mut reader = csv::Reader::from_reader(report.as_bytes());
+    let sum: u64 = reader.records().map(|row| row.unwrap()[2].parse::<u64>().unwrap()).sum();
+    assert_eq!(sum, 4_988, "as a replay counts them; no row is there twice");
+}
+
+#[test]
+fn a_report_of_nothing_says_where_there_is_something() {
+    let home = configured();
+    home.result("run --once");
+    let lines = [
+        "report",
+        "report --since 3650d --application Nobody",
+        "report --since 2026-10-25T00:00:00Z --until 2026-10-24T00:00:00Z",
+    ];
+    insta::assert_snapshot!(lines.map(|line| home.refusal(line)).concat(), @r#"
+    0 no requests in that time; there are some from 2026-10-24T23:05:00Z to 2026-10-25T01:25:00Z: --since 2026-10-24T23:05:00Z
+    0 no requests of "Nobody" in state/logtally.db yet
+    64 logtally: nothing lies between --since 2026-10-25T00:00:00Z and --until 2026-10-24T00:00:00Z: --until is the later one
+    "#);
+}
+
+#[test]
+fn a_stage_that_already_runs_is_named() {
+    let home = configured();
+    let mut first = home.command("produce").stderr(Stdio::piped()).spawn().unwrap();
+    // It says what it reads once it holds its place.
+    let mut line = String::new();
+    let mut said_first = BufReader::new(first.stderr.take().unwrap());
+    said_first.read_line(&mut line).unwrap();
+    assert!(line.contains("reading from byte 0"), "{line}");
+    let said = home.refusal("run --once");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let pid = first.id().to_string();
+    assert!(said.starts_with("69 logtally: produce is already running on"), "{said}");
+    assert!(said.contains(&format!("(process {pid})")) && said.contains("use another state_dir"), "{said}");
+}
+
+#[test]
+fn alarms_are_told_by_a_replay_and_by_its_exit_code() {
+    let home = configured();
+    let replay = |rules: &[&str], more: &[&str]| {
+        let mut command = home.command("replay access.log");
+        for rule in rules {
+            command.args(["--alarm", rule]);
+        }
+        command.args(more).output().unwrap()
+    };
+    let fired = replay(&["Unknown > 100", "Nobody > 1"], &["--fail-on-alarm"]);
+    assert_eq!(fired.status.code(), Some(1));
+    let text = String::from_utf8(fired.stdout).unwrap();
+    insta::assert_snapshot!(text[text.find("\nalarm").unwrap()..].trim(), @"
+    alarm Unknown > 100: would have fired once
+      Unknown from 2026-10-25T00:55:00Z to 2026-10-25T01:00:00Z (5 min, peak 151) because of crawl-66.bots.example.net (126), build_agent_8.ci.example.org (9), 203.0.113.1 (5), 203.0.113.7 (4), 203.0.113.200 (2)
+
+    alarm Nobody > 1: would not have fired
+    ");
+    assert_eq!(replay(&["Unknown > 100"], &[]).status.code(), Some(0));
+    assert_eq!(replay(&["Unknown > 1000"], &["--fail-on-alarm"]).status.code(), Some(0));
+    let json = String::from_utf8(replay(&["Unknown > 100"], &["--format", "json"]).stdout).unwrap();
+    let last: serde_json::Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["kind"], &last["episode"]["peak"]), (&"alarm".into(), &151.into()));
+}
