@@ -7,16 +7,17 @@ use tokio::task::JoinSet;
 use crate::{
     backend::{
         Backend, BackendError, Batch, Checkpoint, CheckpointStore, MetricSink, Parcel, Published,
-        SequenceNumber, ShardId, Stage, StartAt, Stream, StreamReader, retry::Retry,
+        SequenceNumber, ShardId, Stage, StartAt, Stream,
+        retry::{Retry, is_drained, next_batch},
     },
     engine::{
         parcel::unpack,
         row::{Output, Row},
     },
-    stop::{Phase, Stop},
+    stop::Stop,
 };
 
-/// Publishes the output stream until `stop`: on [`Drain`](Phase::Drain) to its tip, on [`Stop`](Phase::Stop) at once.
+/// Publishes the output stream until `stop`: on [`Drain`](crate::stop::Phase::Drain) to its tip, on [`Stop`](crate::stop::Phase::Stop) at once.
 ///
 /// # Errors
 /// What a port fails with; what was published stays so.
@@ -46,29 +47,15 @@ impl<B: Backend> Shard<B> {
         let position = self.store.load(&self.id).await?.and_then(|(checkpoint, _)| checkpoint.position);
         let mut sink = self.backend.metrics().await?;
         let mut reader = self.open(position).await?;
-        let mut retry = Retry::new("reading the output stream");
-        loop {
-            let read = tokio::select! {
-                biased;
-                () = self.stop.reached(Phase::Stop) => return Ok(()),
-                read = reader.next_batch() => read,
-            };
-            let batch = match read {
-                Ok(batch) => batch,
-                Err(error) => {
-                    retry.pause(error).await?;
-                    continue;
-                }
-            };
-            retry = Retry::new("reading the output stream");
-            let drained =
-                batch.records.is_empty() && batch.behind_ms == 0 && self.stop.phase() == Phase::Drain;
+        while let Some(batch) = next_batch(&mut reader, &mut self.stop, "reading the output stream").await? {
+            let drained = is_drained(&batch, &self.stop);
             let ended = batch.end_of_shard;
             self.deliver(batch, &mut sink).await?;
             if drained || ended {
-                return Ok(());
+                break;
             }
         }
+        Ok(())
     }
 
     /// Opens the shard behind `position`. Rows that are past retention are lost for the metrics, and that is said.

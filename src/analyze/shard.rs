@@ -11,7 +11,8 @@ use crate::{
     },
     backend::{
         Append, Backend, BackendError, Batch, Checkpoint, CheckpointStore, Outbox, SequenceNumber, Shard,
-        ShardId, StartAt, Stream, StreamReader, StreamWriter, retry::Retry,
+        ShardId, StartAt, Stream, StreamWriter,
+        retry::{Retry, is_drained, next_batch},
     },
     engine::{
         cut::CutRef,
@@ -21,7 +22,7 @@ use crate::{
         row::{Origin, Output},
         state::State,
     },
-    stop::{Phase, Stop},
+    stop::Stop,
 };
 
 /// A cut may take at most this part of the time: a large one is saved less often.
@@ -74,6 +75,10 @@ impl<B: Backend> Worker<B> {
         let writer = self.backend.writer(Stream::Output).await?;
         let (mut engine, rows) = engine(&self.settings, &shard, self.epoch, state);
         let mut reader = self.open(&shard, position.as_ref(), &mut engine).await?;
+        let from = position
+            .as_ref()
+            .map_or("the oldest record kept".to_owned(), |p| format!("behind record {}", p.0));
+        tracing::info!(shard = %shard.id, "reading from {from}");
         let origin = origin(&self.settings, &shard, self.epoch);
         let pause = Duration::from_millis(self.settings.checkpoint_interval_ms);
         let saved = Instant::now();
@@ -129,22 +134,8 @@ impl<B: Backend> Worker<B> {
 impl<B: Backend> Running<B> {
     async fn read(mut self, reader: &mut B::Reader) -> Result<Ended, AnalyzeError> {
         let mut stop = self.worker.stop.clone();
-        let mut retry = Retry::new("reading the input stream");
-        loop {
-            let read = tokio::select! {
-                biased;
-                () = stop.reached(Phase::Stop) => break,
-                read = reader.next_batch() => read,
-            };
-            let batch = match read {
-                Ok(batch) => batch,
-                Err(error) => {
-                    retry.pause(error).await?;
-                    continue;
-                }
-            };
-            retry = Retry::new("reading the input stream");
-            let drained = batch.records.is_empty() && batch.behind_ms == 0 && stop.phase() == Phase::Drain;
+        while let Some(batch) = next_batch(reader, &mut stop, "reading the input stream").await? {
+            let drained = is_drained(&batch, &stop);
             let ended = batch.end_of_shard;
             let due = self.process(batch, ended).await?;
             if due || ended || (self.changed && self.saved.elapsed() >= self.pause) {

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::{
-    backend::{BackendError, Result},
+    backend::{BackendError, Batch, Result, StreamReader},
     engine::backoff::Backoff,
+    stop::{Phase, Stop},
 };
 
 /// First and longest pause, in milliseconds.
@@ -43,4 +44,33 @@ impl Retry {
     fn delay(&self) -> Duration {
         PAUSES.delay(self.attempt, getrandom::u64().unwrap_or(u64::MAX / 2))
     }
+}
+
+/// The next batch, however long a busy port takes; `None` at [`Phase::Stop`].
+///
+/// # Errors
+/// What the port fails with for good.
+pub async fn next_batch<R: StreamReader>(
+    reader: &mut R,
+    stop: &mut Stop,
+    what: &'static str,
+) -> Result<Option<Batch>> {
+    let mut retry = Retry::new(what);
+    loop {
+        let read = tokio::select! {
+            biased;
+            () = stop.reached(Phase::Stop) => return Ok(None),
+            read = reader.next_batch() => read,
+        };
+        match read {
+            Ok(batch) => return Ok(Some(batch)),
+            Err(error) => retry.pause(error).await?,
+        }
+    }
+}
+
+/// Whether a stage that is to drain is done with this shard: the batch is empty, and at the tip.
+#[must_use]
+pub fn is_drained(batch: &Batch, stop: &Stop) -> bool {
+    stop.phase() == Phase::Drain && batch.records.is_empty() && batch.behind_ms == 0
 }

@@ -53,7 +53,7 @@ const RULES: [(&str, &[&str]); 23] = [
     ("parse", &["engine"]),
     ("webhook", &["engine"]),
     ("render", &["engine"]),
-    ("backend", &["engine"]),
+    ("backend", &["engine", "stop"]),
     ("backend::embedded", &["backend", "engine", "clock", "config"]),
     ("backend::aws", &["backend", "engine", "clock", "config"]),
 ];
