@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::Access;
+
 use crate::{
     app::{Error, Exit, output::Results, settings},
     backend::embedded::reference::CsvFile,
@@ -226,6 +228,10 @@ async fn check_state(config: &Config) -> Result<String, Error> {
     let here = |path| if path == Path::new("") { Path::new(".") } else { path };
     let existing = directory.ancestors().map(here).find(|parent| parent.exists());
     match existing {
+        Some(parent) if parent.is_dir() && rustix::fs::access(parent, Access::WRITE_OK).is_err() => {
+            let why = format!("{shown} cannot be created: {} cannot be written to", parent.display());
+            Err(Error::new(Exit::Config, why))
+        }
         Some(parent) if parent.is_dir() => Ok(format!("{shown} will be created")),
         Some(parent) => Err(Error::new(Exit::Config, format!("{} is no directory", parent.display()))),
         None => Err(Error::new(Exit::Config, format!("{shown}: no directory above it exists"))),

@@ -6,6 +6,8 @@ use std::{
     process::Stdio,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::Home;
 
 const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/hosts.csv");
@@ -119,6 +121,32 @@ fn a_stage_that_already_runs_is_named() {
     let pid = first.id().to_string();
     assert!(said.starts_with("69 logtally: produce is already running on"), "{said}");
     assert!(said.contains(&format!("(process {pid})")) && said.contains("use another state_dir"), "{said}");
+}
+
+#[test]
+fn a_bad_configuration_at_sighup_is_told_and_not_taken() {
+    let home = configured();
+    let mut running = home.command("run").stderr(Stdio::piped()).spawn().unwrap();
+    let pid = Pid::from_child(&running);
+    let mut lines = BufReader::new(running.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.next().unwrap().contains("reading from byte 0"));
+    let file = home.path().join("logtally.toml");
+    let good = fs::read_to_string(&file).unwrap();
+    for (bad, why) in [
+        (good.replace("[analyze]", "[analyze]\nformat = \"%Z\""), "log format \"%Z\", byte 1"),
+        (good.replace("Unknown >", "Unknown"), "alarm \"unknown\": alarm rule"),
+        (good.replace("hosts.csv", "none.csv"), "none.csv does not exist"),
+        (good.replace("[analyze]", "[analyse]"), "did you mean"),
+    ] {
+        fs::write(&file, bad).unwrap();
+        kill_process(pid, Signal::HUP).unwrap();
+        let said = lines.find(|line| line.contains("ERROR")).unwrap();
+        assert!(said.contains("keeping the last good configuration: ") && said.contains(why), "{said}");
+    }
+    fs::write(&file, good).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    assert!(running.wait().unwrap().success());
+    assert!(home.result("audit").contains("the books balance"));
 }
 
 #[test]
