@@ -83,8 +83,8 @@ pub enum AnalyzeError {
     Backend(#[from] BackendError),
     /// A start mode would count windows a second time.
     #[error(
-        "{mode} would count the windows from {first} to {last} a second time: pass --recount to do so, or start with \
-         --from LAST_STOPPED_POINT"
+        "{mode} would count lines of the windows from {first} to {last} a second time: pass --recount to do so, or start \
+         with --from LAST_STOPPED_POINT"
     )]
     WouldRecount {
         /// The start mode.

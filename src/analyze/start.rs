@@ -50,7 +50,7 @@ pub(crate) async fn prepare<B: Backend>(
         return Ok(last);
     }
     if settings.from == StartMode::TrimHorizon && !settings.recount {
-        refuse_recount(backend, settings, &found).await?;
+        refuse_recount(backend, &found).await?;
     }
     let epoch = last + 1;
     let mut cuts: std::collections::BTreeMap<_, _> =
@@ -163,27 +163,19 @@ pub(crate) fn outgoing(parcels: &[Parcel]) -> Vec<Outgoing> {
 }
 
 /// Fails if what the stream still holds was read before, and names the windows.
-async fn refuse_recount<B: Backend>(
-    backend: &B,
-    settings: &Settings,
-    found: &[(&Shard, Found)],
-) -> Result<(), AnalyzeError> {
-    let window = settings.plan.window;
+async fn refuse_recount<B: Backend>(backend: &B, found: &[(&Shard, Found)]) -> Result<(), AnalyzeError> {
     let mut again = None;
     for (shard, found) in found {
+        let state = &found.cut.state;
         let oldest = backend.backlog(Stream::Input, &shard.id, None).await?.oldest;
-        let read_to = found.cut.state.complete_to;
-        if let Some(oldest) = oldest.filter(|&oldest| oldest <= read_to && found.position.is_some()) {
-            let (first, last) = again.unwrap_or((oldest, read_to));
-            again = Some((oldest.min(first), read_to.max(last)));
+        let was_read = oldest.is_some_and(|oldest| oldest <= state.complete_to) && found.position.is_some();
+        if let Some((first, last)) = state.span.filter(|_| was_read) {
+            let (earlier, later) = again.unwrap_or((first, last));
+            again = Some((first.min(earlier), last.max(later)));
         }
     }
     match again {
         None => Ok(()),
-        Some((first, last)) => Err(AnalyzeError::WouldRecount {
-            mode: "TRIM_HORIZON",
-            first: window.start_of(first),
-            last: window.start_of(last),
-        }),
+        Some((first, last)) => Err(AnalyzeError::WouldRecount { mode: "TRIM_HORIZON", first, last }),
     }
 }

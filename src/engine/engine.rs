@@ -122,6 +122,8 @@ impl Engine {
         let numbers = &self.numbers;
         let renumber = |owner: u32| numbers.get(owner as usize).copied().unwrap_or(UNOWNED);
         for (start, tally) in windows.take_all() {
+            let (first, last) = self.state.span.unwrap_or((start, start));
+            self.state.span = Some((first.min(start), last.max(start)));
             let ahead =
                 self.settings.mode == Mode::Live && start.millis_since(self.state.complete_to) > AHEAD_MS;
             if ahead || start < self.state.closed_to {

@@ -43,6 +43,8 @@ pub struct State {
     pub published: u64,
     /// Requests published in rows of earlier epochs.
     pub published_before: u64,
+    /// Starts of the first and the last window that a line was counted in since the epoch began.
+    pub span: Option<(Timestamp, Timestamp)>,
     /// Malformed lines to show.
     pub samples: Samples,
     /// Largest lag since the last health row, in milliseconds.
@@ -68,6 +70,7 @@ impl State {
             reported: Counters::default(),
             published: 0,
             published_before: 0,
+            span: None,
             samples: Samples::default(),
             lag_ms: 0,
         }

@@ -35,7 +35,7 @@ fn counting_again_is_refused_with_the_windows_and_done_when_asked_for() {
     assert_eq!(refused.code, Some(64), "{}", refused.stderr);
     let said = refused.stderr.lines().find(|line| line.starts_with("logtally: ")).unwrap();
     let time = regex::Regex::new(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z").unwrap();
-    insta::assert_snapshot!(time.replace_all(said, "TIME"), @"logtally: TRIM_HORIZON would count the windows from TIME to TIME a second time: pass --recount to do so, or start with --from LAST_STOPPED_POINT");
+    insta::assert_snapshot!(time.replace_all(said, "TIME"), @"logtally: TRIM_HORIZON would count lines of the windows from TIME to TIME a second time: pass --recount to do so, or start with --from LAST_STOPPED_POINT");
     home.result("deliver --once");
     assert_eq!(metrics(&home), before, "what is refused changes nothing");
 
