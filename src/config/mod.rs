@@ -198,7 +198,7 @@ impl Config {
     /// # Errors
     /// If neither file, environment nor flags name one, and there is no home directory.
     pub fn state_dir(&self) -> Result<&Path, ConfigError> {
-        self.state_dir.as_deref().ok_or(ConfigError::NoStateDir)
+        self.state_dir.as_deref().filter(|path| !path.as_os_str().is_empty()).ok_or(ConfigError::NoStateDir)
     }
 }
 
