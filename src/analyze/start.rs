@@ -99,6 +99,9 @@ async fn begin<B: Backend>(
     if let Some(old) = old {
         if settings.from == StartMode::Now {
             state.inherit(&old.cut.state);
+            // A later recount must still know what was counted.
+            state.span = old.cut.state.span;
+            state.complete_to = old.cut.state.complete_to;
         }
         (outbox, state.published_before) = flush(settings, shard, old);
     }

@@ -24,6 +24,10 @@ pub enum TimeSource {
     Arrival,
 }
 
+/// Year 1 and year 9999, in milliseconds since the epoch: RFC 3339 writes no window outside them.
+const FIRST_MS: i64 = -62_135_596_800_000;
+const LAST_MS: i64 = 253_370_764_800_000;
+
 /// What lines are and how they are grouped.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -103,6 +107,9 @@ impl Counter {
                     TimeSource::Event => event.time.unwrap_or(arrival),
                     TimeSource::Arrival => arrival,
                 };
+                if !(FIRST_MS..LAST_MS).contains(&time.as_millis()) {
+                    return refuse(line, Malformed { reason: Reason::Time, column: 1 }, block);
+                }
                 self.count_event(&event, time, block);
             }
             Err(malformed) => refuse(line, malformed, block),

@@ -100,6 +100,8 @@ fn read_files(mut tailer: Tailer, wires: &Wires) {
 
 fn read_stdin(mut lines: Lines<File>, mut state: Option<State>, wires: &Wires) -> Result<(), ProduceError> {
     while wires.stop.phase() < Phase::Stop {
+        // Nobody resumes standard input, so nobody needs to know what is durable.
+        wires.acknowledged.try_iter().for_each(drop);
         let mut pieces = Vec::new();
         let progress = lines.read(&mut pieces).map_err(ProduceError::Stdin)?;
         let read = Read { pieces, born: state.take().into_iter().collect(), states: Vec::new() };

@@ -160,7 +160,7 @@ impl Moment {
             (None, None) => return None,
         };
         Some(Timestamp::from_millis(match self.fraction_ms {
-            Some(fraction) => base.div_euclid(1_000) * 1_000 + fraction,
+            Some(fraction) => (base.div_euclid(1_000) * 1_000).saturating_add(fraction),
             None => base,
         }))
     }
