@@ -7,13 +7,13 @@
 mod shard;
 mod start;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use dashmap::DashMap;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::sync::watch;
 
 use crate::{
-    backend::{Backend, BackendError, Shard, ShardId, Stage, Stream},
+    backend::{Backend, BackendError, Shard, ShardId, Stage, Stream, work::each_shard},
     engine::{count::Plan, reference::Reference, time::Timestamp},
     stop::Stop,
 };
@@ -111,35 +111,16 @@ pub enum AnalyzeError {
 /// [`AnalyzeError`]; what was saved stays saved.
 pub async fn run<B: Backend>(backend: &B, settings: Settings, stop: Stop) -> Result<(), AnalyzeError> {
     let store = backend.checkpoints(Stage::Analyze).await?;
-    let shards = backend.shards(Stream::Input).await?;
-    let epoch = start::prepare(backend, &store, &settings, &shards).await?;
-    let worker = shard::Worker { backend: backend.clone(), store, settings, epoch, stop };
-    let mut finished = BTreeSet::new();
-    let mut started = BTreeSet::new();
-    let mut tasks = JoinSet::new();
-    loop {
-        let shards = backend.shards(Stream::Input).await?;
-        for shard in ready(&shards, &finished, &started) {
-            started.insert(shard.id.clone());
-            tasks.spawn(worker.clone().run(shard));
-        }
-        let Some(ended) = tasks.join_next().await else { return Ok(()) };
-        let ended = ended.map_err(|why| BackendError::failed("a shard's task ended", why))??;
-        match ended {
-            shard::Ended::Stopped => {}
-            shard::Ended::EndOfShard(shard) => {
-                finished.insert(shard);
-            }
-        }
-    }
-}
-
-/// The shards that may be read now: not started yet, and every parent that is still kept is finished.
-fn ready(shards: &[Shard], finished: &BTreeSet<ShardId>, started: &BTreeSet<ShardId>) -> Vec<Shard> {
-    let waited_for: BTreeSet<&ShardId> =
-        shards.iter().map(|shard| &shard.id).filter(|shard| !finished.contains(shard)).collect();
-    let may = |shard: &&Shard| {
-        !started.contains(&shard.id) && !shard.parents.iter().any(|parent| waited_for.contains(parent))
+    let Some(epoch) = start::prepare(backend, &store, &settings, &stop).await? else { return Ok(()) };
+    let work = |shard: Shard, stop| {
+        let worker = shard::Worker {
+            backend: backend.clone(),
+            store: store.clone(),
+            settings: settings.clone(),
+            epoch,
+            stop,
+        };
+        worker.run(shard)
     };
-    shards.iter().filter(may).cloned().collect()
+    each_shard(backend, &store, Stream::Input, stop, work).await
 }

@@ -11,8 +11,9 @@ use crate::{
     },
     backend::{
         Append, Backend, BackendError, Batch, Checkpoint, CheckpointStore, Outbox, SequenceNumber, Shard,
-        ShardId, StartAt, Stream, StreamWriter,
-        retry::{Retry, is_drained, next_batch},
+        StartAt, Stream, StreamWriter,
+        retry::{Retry, next_batch},
+        work::Ended,
     },
     engine::{
         cut::CutRef,
@@ -38,12 +39,6 @@ pub(crate) struct Worker<B: Backend> {
     pub(crate) stop: Stop,
 }
 
-/// How a shard's task ended.
-pub(crate) enum Ended {
-    Stopped,
-    EndOfShard(ShardId),
-}
-
 /// One shard being read.
 struct Running<B: Backend> {
     worker: Worker<B>,
@@ -61,24 +56,36 @@ struct Running<B: Backend> {
 
 impl<B: Backend> Worker<B> {
     pub(crate) async fn run(self, shard: Shard) -> Result<Ended, AnalyzeError> {
-        let found = load(&self.store, &shard.id).await?;
-        if found.as_ref().is_some_and(|found| found.cut.ended) {
-            return Ok(Ended::EndOfShard(shard.id));
+        let id = shard.id.clone();
+        match self.start(shard).await {
+            Err(AnalyzeError::Backend(BackendError::Closed { why })) => {
+                tracing::debug!(shard = %id, "{why}");
+                Ok(Ended::Lost)
+            }
+            ended => ended,
         }
+    }
+
+    async fn start(mut self, shard: Shard) -> Result<Ended, AnalyzeError> {
+        let found = load(&self.store, &shard.id, &self.stop).await?;
+        let ended = found.as_ref().is_some_and(|found| found.cut.ended);
         let (state, position, outbox) = match found {
             Some(found) => {
+                // Another process may have begun this shard, in an epoch of its own.
+                self.epoch = found.cut.epoch;
                 let outbox = if found.outbox == Outbox::Pending { found.cut.outbox } else { Vec::new() };
                 (found.cut.state, found.position, outbox)
             }
-            None => (self.inherited(&shard).await?, None, Vec::new()),
+            None => (State::new(self.settings.plan.window), None, Vec::new()),
         };
+        if ended && outbox.is_empty() {
+            return Ok(Ended::EndOfShard);
+        }
+        let state = if position.is_none() { self.inherited(&shard, state).await? } else { state };
         let writer = self.backend.writer(Stream::Output).await?;
         let (mut engine, rows) = engine(&self.settings, &shard, self.epoch, state);
-        let mut reader = self.open(&shard, position.as_ref(), &mut engine).await?;
-        let from = position
-            .as_ref()
-            .map_or("the oldest record kept".to_owned(), |p| format!("behind record {}", p.0));
-        tracing::info!(shard = %shard.id, "reading from {from}");
+        let reader =
+            if ended { None } else { Some(self.open(&shard, position.as_ref(), &mut engine).await?) };
         let origin = origin(&self.settings, &shard, self.epoch);
         let pause = Duration::from_millis(self.settings.checkpoint_interval_ms);
         let saved = Instant::now();
@@ -96,15 +103,20 @@ impl<B: Backend> Worker<B> {
             changed: false,
         };
         running.send().await?;
+        let Some(mut reader) = reader else {
+            // The last rows of a shard that ended: sent now, so that no later start sends them again.
+            running.save(true).await?;
+            return Ok(Ended::EndOfShard);
+        };
+        running.say_where();
         running.pack(&rows);
         running.read(&mut reader).await
     }
 
     /// A child begins with what its parents have seen.
-    async fn inherited(&self, shard: &Shard) -> Result<State, AnalyzeError> {
-        let mut state = State::new(self.settings.plan.window);
+    async fn inherited(&self, shard: &Shard, mut state: State) -> Result<State, AnalyzeError> {
         for parent in &shard.parents {
-            if let Some(found) = load(&self.store, parent).await? {
+            if let Some(found) = load(&self.store, parent, &self.stop).await? {
                 state.inherit(&found.cut.state);
             }
         }
@@ -132,17 +144,24 @@ impl<B: Backend> Worker<B> {
 }
 
 impl<B: Backend> Running<B> {
+    fn say_where(&self) {
+        let from = self
+            .position
+            .as_ref()
+            .map_or("the oldest record kept".to_owned(), |position| format!("behind record {}", position.0));
+        tracing::info!(shard = %self.shard.id, "reading from {from}");
+    }
+
     async fn read(mut self, reader: &mut B::Reader) -> Result<Ended, AnalyzeError> {
         let mut stop = self.worker.stop.clone();
-        while let Some(batch) = next_batch(reader, &mut stop, "reading the input stream").await? {
-            let drained = is_drained(&batch, &stop);
+        while let Some((batch, drained)) = next_batch(reader, &mut stop, "reading the input stream").await? {
             let ended = batch.end_of_shard;
             let due = self.process(batch, ended).await?;
             if due || ended || (self.changed && self.saved.elapsed() >= self.pause) {
                 self.save(ended).await?;
             }
             if ended {
-                return Ok(Ended::EndOfShard(self.shard.id));
+                return Ok(Ended::EndOfShard);
             }
             if drained {
                 self.publish_corrections().await?;
@@ -210,13 +229,12 @@ impl<B: Backend> Running<B> {
         let encoded = CutRef { epoch, ended, state, outbox: &outbox }.encode();
         let state = encoded.map_err(|source| AnalyzeError::Cut { shard: self.shard.id.clone(), source })?;
         self.outbox = outbox;
-        let checkpoint = Checkpoint { position: self.position.clone(), state };
-        let mut retry = Retry::new("saving a checkpoint");
+        let checkpoint = Checkpoint { position: self.position.clone(), state, ended };
+        let mut retry = Retry::new("saving a checkpoint", &self.worker.stop);
         let sent = loop {
             let save = self.worker.store.save(&self.shard.id, checkpoint.clone(), outgoing(&self.outbox));
-            match save.await {
-                Ok(sent) => break sent,
-                Err(error) => retry.pause(error).await?,
+            if let Some(sent) = retry.attempt(save).await? {
+                break sent;
             }
         };
         match sent {
@@ -235,10 +253,8 @@ impl<B: Backend> Running<B> {
         if append.records.is_empty() {
             return Ok(());
         }
-        let mut retry = Retry::new("appending to the output stream");
-        while let Err(error) = self.writer.append(append.clone()).await {
-            retry.pause(error).await?;
-        }
+        let mut retry = Retry::new("appending to the output stream", &self.worker.stop);
+        while retry.attempt(self.writer.append(append.clone())).await?.is_none() {}
         self.outbox.clear();
         Ok(())
     }

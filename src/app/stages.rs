@@ -108,7 +108,7 @@ impl Parts<'_> {
             reference,
             allowed_lateness_ms: settings::millis(config.allowed_lateness),
             correction_interval_ms: settings::millis(config.correction_interval),
-            checkpoint_interval_ms: settings::millis(config.checkpoint_interval).unsigned_abs(),
+            checkpoint_interval_ms: settings::millis(self.config.checkpoint_interval()).unsigned_abs(),
             top_hosts: TOP_HOSTS,
             from: match self.run.from.unwrap_or(config.from) {
                 StartMode::TrimHorizon => analyze::StartMode::TrimHorizon,

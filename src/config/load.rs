@@ -157,7 +157,9 @@ fn based_at(mut layer: Table, base: &Path) -> Table {
             continue;
         };
         match (key.kind, value) {
-            (Kind::Place, Value::String(path)) => *path = joined(base, path, Path::to_string_lossy),
+            (Kind::Place, Value::String(path)) if !path.contains("://") => {
+                *path = joined(base, path, Path::to_string_lossy)
+            }
             (Kind::Places, Value::Array(patterns)) => {
                 for pattern in patterns {
                     if let Value::String(text) = pattern {

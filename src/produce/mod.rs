@@ -98,8 +98,14 @@ pub async fn run<B: Backend>(backend: &B, settings: Settings, stop: Stop) -> Res
         durable,
         read_bytes: 0,
         sent_bytes: 0,
+        stop: stop.clone(),
     };
-    sending.run(reads, stop).await?;
+    match sending.run(reads, stop).await {
+        Err(BackendError::Stopped { why }) => {
+            tracing::warn!("{why}; the next start goes on from there");
+        }
+        ended => ended?,
+    }
     // What is left is the thread, which may still wait for standard input, and its waker.
     while let Some(ended) = tasks.try_join_next() {
         ended.map_err(|why| BackendError::failed("the thread that reads files ended", why))??;
@@ -115,6 +121,7 @@ struct Sending<W> {
     durable: std::sync::mpsc::Sender<(u64, u64)>,
     read_bytes: u64,
     sent_bytes: u64,
+    stop: Stop,
 }
 
 impl<W: StreamWriter> Sending<W> {
@@ -165,10 +172,8 @@ impl<W: StreamWriter> Sending<W> {
     }
 
     async fn append(&mut self, append: Append) -> Result<(), BackendError> {
-        let mut retry = Retry::new("appending to the input stream");
-        while let Err(error) = self.writer.append(append.clone()).await {
-            retry.pause(error).await?;
-        }
+        let mut retry = Retry::new("appending to the input stream", &self.stop);
+        while retry.attempt(self.writer.append(append.clone())).await?.is_none() {}
         Ok(())
     }
 }

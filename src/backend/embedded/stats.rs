@@ -118,7 +118,7 @@ pub(super) fn backlog(
 /// Every stored checkpoint.
 pub(super) fn checkpoints(conn: &Connection) -> Result<Vec<StoredCheckpoint>, Fault> {
     let mut statement = conn.prepare_cached(
-        "SELECT stage, shard, saved, position, state FROM checkpoint ORDER BY stage, shard",
+        "SELECT stage, shard, saved, position, state, ended FROM checkpoint ORDER BY stage, shard",
     )?;
     let mut rows = statement.query([])?;
     let mut found = Vec::new();
@@ -135,6 +135,7 @@ pub(super) fn checkpoints(conn: &Connection) -> Result<Vec<StoredCheckpoint>, Fa
             checkpoint: Checkpoint {
                 position: row.get::<_, Option<String>>(3)?.map(SequenceNumber),
                 state: row.get(4)?,
+                ended: row.get(5)?,
             },
         });
     }

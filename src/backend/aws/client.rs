@@ -1,0 +1,65 @@
+//! The services' clients, from the SDK's default chain: region, credentials and endpoints as the AWS CLI finds them.
+//! Calls nothing.
+
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
+
+use crate::backend::{BackendError, Result};
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long one attempt may take: the largest answer is 10 MiB (Kinesis, `GetRecords`).
+const ATTEMPT: Duration = Duration::from_secs(30);
+
+/// A client for each service.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    pub(super) kinesis: aws_sdk_kinesis::Client,
+    pub(super) dynamodb: aws_sdk_dynamodb::Client,
+    pub(super) s3: aws_sdk_s3::Client,
+    pub(super) cloudwatch: aws_sdk_cloudwatch::Client,
+    /// Without the SDK's retries: a call to `PutMetricData` that is made twice counts twice.
+    pub(super) cloudwatch_once: aws_sdk_cloudwatch::Client,
+}
+
+impl Clients {
+    /// Clients of the default chain: `AWS_REGION`, `AWS_PROFILE`, `AWS_ENDPOINT_URL[_SERVICE]`, instance roles.
+    ///
+    /// # Errors
+    /// [`BackendError::Refused`] if nothing names a region.
+    pub async fn from_environment() -> Result<Self> {
+        let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+        let timeouts =
+            TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build();
+        let loader =
+            aws_config::defaults(BehaviorVersion::latest()).http_client(http).timeout_config(timeouts);
+        let config = loader.load().await;
+        if config.region().is_none() {
+            return Err(BackendError::Refused {
+                what: "no AWS region: set AWS_REGION, or region in the profile of ~/.aws/config".to_owned(),
+                source: None,
+            });
+        }
+        Ok(Self::new(&config))
+    }
+
+    /// Clients of one configuration.
+    #[must_use]
+    pub fn new(config: &SdkConfig) -> Self {
+        let once = aws_sdk_cloudwatch::config::Builder::from(config).retry_config(RetryConfig::disabled());
+        // By their path buckets are found at every endpoint, also those whose names hold dots.
+        let s3 = aws_sdk_s3::config::Builder::from(config).force_path_style(true);
+        Self {
+            kinesis: aws_sdk_kinesis::Client::new(config),
+            dynamodb: aws_sdk_dynamodb::Client::new(config),
+            s3: aws_sdk_s3::Client::from_conf(s3.build()),
+            cloudwatch: aws_sdk_cloudwatch::Client::new(config),
+            cloudwatch_once: aws_sdk_cloudwatch::Client::from_conf(once.build()),
+        }
+    }
+}
