@@ -60,10 +60,19 @@ impl<B: Backend> Shard<B> {
             return Ok(Ended::EndOfShard);
         }
         let mut sink = self.backend.metrics().await?;
-        let mut reader = self.open(known.and_then(|(checkpoint, _)| checkpoint.position)).await?;
-        while let Some((batch, drained)) =
-            next_batch(&mut reader, &mut self.stop, "reading the output stream").await?
-        {
+        let mut position = known.and_then(|(checkpoint, _)| checkpoint.position);
+        let mut reader = self.open(position.clone()).await?;
+        loop {
+            let next = match next_batch(&mut reader, &mut self.stop, "reading the output stream").await {
+                // Retention overtook a slow reader.
+                Err(BackendError::Gone { .. }) => {
+                    reader = self.open(position.clone()).await?;
+                    continue;
+                }
+                next => next?,
+            };
+            let Some((batch, drained)) = next else { break };
+            position = batch.through.clone().or(position);
             let ended = batch.end_of_shard;
             self.deliver(batch, &mut sink).await?;
             if ended {
@@ -93,13 +102,11 @@ impl<B: Backend> Shard<B> {
         }
         let mut parcels = Vec::with_capacity(batch.records.len());
         for record in batch.records {
-            let unpacked = unpack(&record.data);
-            if unpacked.foreign_lines > 0 {
-                tracing::warn!(shard = %self.id, lines = unpacked.foreign_lines, "lines of the output stream are no rows");
+            let (parcel, foreign) = parcel(record.partition_key, &record.data);
+            if foreign > 0 {
+                tracing::warn!(shard = %self.id, lines = foreign, "lines of the output stream are no rows");
             }
-            let datums = unpacked.datums();
-            let rows = unpacked.rows.into_iter().filter_map(row).collect();
-            parcels.push(Parcel { id: record.partition_key, datums, rows });
+            parcels.push(parcel);
         }
         let published = self.publish(parcels, sink).await?;
         tracing::debug!(shard = %self.id, ?published, "delivered");
@@ -117,6 +124,15 @@ impl<B: Backend> Shard<B> {
             }
         }
     }
+}
+
+/// A record of the output stream, and how many of its lines are no rows: somebody else writes to the stream.
+#[must_use]
+pub fn parcel(partition_key: String, data: &[u8]) -> (Parcel, u64) {
+    let unpacked = unpack(data);
+    let (datums, foreign) = (unpacked.datums(), unpacked.foreign_lines);
+    let rows = unpacked.rows.into_iter().filter_map(row).collect();
+    (Parcel { id: partition_key, datums, rows }, foreign)
 }
 
 fn row(output: Output) -> Option<Row> {

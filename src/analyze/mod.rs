@@ -13,7 +13,10 @@ use dashmap::DashMap;
 use tokio::sync::watch;
 
 use crate::{
-    backend::{Backend, BackendError, Shard, ShardId, Stage, Stream, work::each_shard},
+    backend::{
+        Backend, BackendError, Batch, CheckpointStore, SequenceNumber, Shard, ShardId, Stage, Stream,
+        work::each_shard,
+    },
     engine::{count::Plan, reference::Reference, time::Timestamp},
     stop::Stop,
 };
@@ -123,4 +126,37 @@ pub async fn run<B: Backend>(backend: &B, settings: Settings, stop: Stop) -> Res
         worker.run(shard)
     };
     each_shard(backend, &store, Stream::Input, stop, work).await
+}
+
+/// Analyzes one batch of `shard`, which somebody else reads in order and without gaps, from the shard's cut to the
+/// next: `read` gives what lies behind the position. Parents of which nothing more will come are closed first.
+///
+/// # Errors
+/// [`AnalyzeError`]; the same batch may then be given again, and is counted once.
+pub async fn step<B: Backend>(
+    backend: &B,
+    (settings, stop): (&Settings, &Stop),
+    shards: &[Shard],
+    shard: &Shard,
+    read: impl FnOnce(Option<&SequenceNumber>) -> Batch,
+) -> Result<(), AnalyzeError> {
+    let store = backend.checkpoints(Stage::Analyze).await?;
+    let worker = shard::Worker {
+        backend: backend.clone(),
+        store: store.clone(),
+        settings: settings.clone(),
+        epoch: settings.first_epoch,
+        stop: stop.clone(),
+    };
+    store.seize(&shard.id).await?;
+    let is_new = start::load(&store, &shard.id, stop).await?.is_none();
+    for parent in shards.iter().filter(|parent| is_new && shard.parents.contains(&parent.id)) {
+        store.seize(&parent.id).await?;
+        if let Some(parent) = worker.clone().resume(parent.clone()).await? {
+            parent.finish().await?;
+        }
+    }
+    let Some(running) = worker.resume(shard.clone()).await? else { return Ok(()) };
+    let batch = read(running.position());
+    running.step(batch).await
 }

@@ -40,7 +40,7 @@ pub(crate) struct Worker<B: Backend> {
 }
 
 /// One shard being read.
-struct Running<B: Backend> {
+pub(super) struct Running<B: Backend> {
     worker: Worker<B>,
     shard: Shard,
     origin: Origin,
@@ -66,7 +66,18 @@ impl<B: Backend> Worker<B> {
         }
     }
 
-    async fn start(mut self, shard: Shard) -> Result<Ended, AnalyzeError> {
+    async fn start(self, shard: Shard) -> Result<Ended, AnalyzeError> {
+        let mut running = match self.resume(shard).await? {
+            Some(running) => running,
+            None => return Ok(Ended::EndOfShard),
+        };
+        let reader = running.open().await?;
+        running.say_where();
+        running.read(reader).await
+    }
+
+    /// The shard as its cut left it, with what that cut had still to send sent; nothing if it was read to its end.
+    pub(super) async fn resume(mut self, shard: Shard) -> Result<Option<Running<B>>, AnalyzeError> {
         let found = load(&self.store, &shard.id, &self.stop).await?;
         let ended = found.as_ref().is_some_and(|found| found.cut.ended);
         let (state, position, outbox) = match found {
@@ -79,38 +90,31 @@ impl<B: Backend> Worker<B> {
             None => (State::new(self.settings.plan.window), None, Vec::new()),
         };
         if ended && outbox.is_empty() {
-            return Ok(Ended::EndOfShard);
+            return Ok(None);
         }
         let state = if position.is_none() { self.inherited(&shard, state).await? } else { state };
         let writer = self.backend.writer(Stream::Output).await?;
-        let (mut engine, rows) = engine(&self.settings, &shard, self.epoch, state);
-        let reader =
-            if ended { None } else { Some(self.open(&shard, position.as_ref(), &mut engine).await?) };
-        let origin = origin(&self.settings, &shard, self.epoch);
-        let pause = Duration::from_millis(self.settings.checkpoint_interval_ms);
-        let saved = Instant::now();
-        let engine = Some(engine);
+        let (engine, rows) = engine(&self.settings, &shard, self.epoch, state);
         let mut running = Running {
+            origin: origin(&self.settings, &shard, self.epoch),
+            pause: Duration::from_millis(self.settings.checkpoint_interval_ms),
             worker: self,
             shard,
-            origin,
             writer,
-            engine,
+            engine: Some(engine),
             position,
             outbox,
-            saved,
-            pause,
+            saved: Instant::now(),
             changed: false,
         };
         running.send().await?;
-        let Some(mut reader) = reader else {
+        if ended {
             // The last rows of a shard that ended: sent now, so that no later start sends them again.
             running.save(true).await?;
-            return Ok(Ended::EndOfShard);
-        };
-        running.say_where();
+            return Ok(None);
+        }
         running.pack(&rows);
-        running.read(&mut reader).await
+        Ok(Some(running))
     }
 
     /// A child begins with what its parents have seen.
@@ -122,28 +126,44 @@ impl<B: Backend> Worker<B> {
         }
         Ok(state)
     }
+}
 
+impl<B: Backend> Running<B> {
     /// Opens the shard where it is to be read on. Records that are past retention are an error, or entered into the
     /// books as expired.
-    async fn open(
-        &self,
-        shard: &Shard,
-        position: Option<&SequenceNumber>,
-        engine: &mut Engine,
-    ) -> Result<B::Reader, AnalyzeError> {
-        let start = position.map_or(StartAt::TrimHorizon, |position| StartAt::After(position.clone()));
-        match self.backend.reader(Stream::Input, &shard.id, start).await {
-            Err(BackendError::Gone { loss, .. }) if self.settings.accept_loss => {
-                tracing::warn!(shard = %shard.id, "going on without what is past retention: {loss} unread");
-                engine.expire(loss.records.unwrap_or_default(), loss.bytes.unwrap_or_default());
-                Ok(self.backend.reader(Stream::Input, &shard.id, StartAt::TrimHorizon).await?)
+    async fn open(&mut self) -> Result<B::Reader, AnalyzeError> {
+        let (backend, shard) = (self.worker.backend.clone(), self.shard.id.clone());
+        let start = self.position.as_ref().map_or(StartAt::TrimHorizon, |at| StartAt::After(at.clone()));
+        match backend.reader(Stream::Input, &shard, start).await {
+            Err(BackendError::Gone { loss, .. }) if self.worker.settings.accept_loss => {
+                tracing::warn!(%shard, "going on without what is past retention: {loss} unread");
+                self.engine().expire(loss.records.unwrap_or_default(), loss.bytes.unwrap_or_default());
+                self.changed = true;
+                Ok(backend.reader(Stream::Input, &shard, StartAt::TrimHorizon).await?)
             }
             opened => Ok(opened?),
         }
     }
-}
 
-impl<B: Backend> Running<B> {
+    /// Counts a batch that somebody else read behind [`Self::position`], and saves.
+    pub(super) async fn step(mut self, batch: Batch) -> Result<(), AnalyzeError> {
+        let ended = batch.end_of_shard;
+        self.process(batch, ended).await?;
+        self.save(ended).await
+    }
+
+    /// Where the next batch is to begin.
+    pub(super) fn position(&self) -> Option<&SequenceNumber> {
+        self.position.as_ref()
+    }
+
+    /// Closes every window of a shard of which nothing more will come.
+    pub(super) async fn finish(mut self) -> Result<(), AnalyzeError> {
+        let rows = self.engine().close();
+        self.pack(&rows);
+        self.save(true).await
+    }
+
     fn say_where(&self) {
         let from = self
             .position
@@ -152,9 +172,18 @@ impl<B: Backend> Running<B> {
         tracing::info!(shard = %self.shard.id, "reading from {from}");
     }
 
-    async fn read(mut self, reader: &mut B::Reader) -> Result<Ended, AnalyzeError> {
+    async fn read(mut self, mut reader: B::Reader) -> Result<Ended, AnalyzeError> {
         let mut stop = self.worker.stop.clone();
-        while let Some((batch, drained)) = next_batch(reader, &mut stop, "reading the input stream").await? {
+        loop {
+            let next = match next_batch(&mut reader, &mut stop, "reading the input stream").await {
+                // Retention overtook a slow reader.
+                Err(BackendError::Gone { .. }) if self.worker.settings.accept_loss => {
+                    reader = self.open().await?;
+                    continue;
+                }
+                next => next?,
+            };
+            let Some((batch, drained)) = next else { break };
             let ended = batch.end_of_shard;
             let due = self.process(batch, ended).await?;
             if due || ended || (self.changed && self.saved.elapsed() >= self.pause) {

@@ -5,6 +5,7 @@ mod inspect;
 mod manual;
 pub mod output;
 mod pipeline;
+mod places;
 mod progress;
 mod ready;
 mod replay;

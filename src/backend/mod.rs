@@ -352,6 +352,10 @@ pub trait CheckpointStore: Clone + Send + Sync + 'static {
     /// work. May wait as long as it takes to see that nobody is.
     fn hold_all(&self, shards: &[Shard]) -> impl Future<Output = Result<()>> + Send;
 
+    /// Takes a shard whoever holds it: for one that somebody else gave this process to read. The other's saves are
+    /// refused from now on.
+    fn seize(&self, shard: &ShardId) -> impl Future<Output = Result<()>> + Send;
+
     /// Gives up a shard that is not read any more, for another process to take at once.
     fn release(&self, shard: &ShardId) -> impl Future<Output = Result<()>> + Send;
 

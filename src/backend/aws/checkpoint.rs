@@ -32,6 +32,10 @@ impl CheckpointStore for Checkpoints {
         Ok(())
     }
 
+    async fn seize(&self, _shard: &ShardId) -> Result<()> {
+        Ok(())
+    }
+
     async fn release(&self, _shard: &ShardId) -> Result<()> {
         drop(self.stage);
         Ok(())

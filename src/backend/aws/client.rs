@@ -9,7 +9,10 @@ use aws_smithy_http_client::{
     tls::{Provider, rustls_provider::CryptoMode},
 };
 
-use crate::backend::{BackendError, Result};
+use crate::backend::{
+    BackendError, Result,
+    aws::{Object, ObjectName},
+};
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -61,5 +64,11 @@ impl Clients {
             cloudwatch: aws_sdk_cloudwatch::Client::new(config),
             cloudwatch_once: aws_sdk_cloudwatch::Client::from_conf(once.build()),
         }
+    }
+
+    /// One object in S3.
+    #[must_use]
+    pub fn object(&self, name: ObjectName) -> Object {
+        Object::new(self.s3.clone(), name)
     }
 }

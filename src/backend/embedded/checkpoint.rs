@@ -58,6 +58,10 @@ impl CheckpointStore for Checkpoints {
         Ok(())
     }
 
+    async fn seize(&self, _shard: &ShardId) -> Result<()> {
+        Ok(())
+    }
+
     async fn release(&self, _shard: &ShardId) -> Result<()> {
         Ok(())
     }
