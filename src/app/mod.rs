@@ -2,6 +2,8 @@
 
 pub mod exit;
 mod inspect;
+#[cfg(feature = "aws")]
+pub mod lambda;
 mod manual;
 pub mod output;
 mod pipeline;

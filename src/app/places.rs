@@ -42,8 +42,14 @@ impl Place {
 
 #[cfg(feature = "aws")]
 async fn on_aws(config: &Config, stages: &[Stage], clock: &Clock) -> Result<Place, Error> {
+    Ok(Place::Aws(aws(config, stages, clock).await?))
+}
+
+/// The AWS backend that a configuration means, for `stages`.
+#[cfg(feature = "aws")]
+pub(crate) async fn aws(config: &Config, stages: &[Stage], clock: &Clock) -> Result<Aws, Error> {
     let clients = Clients::from_environment().await?;
-    Ok(Place::Aws(Aws::open(clients, aws_settings(config, stages, clock)?).await?))
+    Ok(Aws::open(clients, aws_settings(config, stages, clock)?).await?)
 }
 
 #[cfg(not(feature = "aws"))]

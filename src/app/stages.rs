@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// How many unknown hosts a row of the stream names.
-const TOP_HOSTS: usize = 100;
+pub(crate) const TOP_HOSTS: usize = 100;
 /// How often a line says where the pipeline stands.
 const REPORT_EVERY: Duration = Duration::from_mins(1);
 

@@ -24,6 +24,7 @@ use serde::Deserialize;
 use crate::engine::time::WindowSize;
 
 pub use aws::{Aws, Compression, InDoubt};
+pub use environment::{Function, Role};
 pub use load::{Loaded, Override, load, parse};
 pub use values::{
     BackendKind, DAY_MS, HOUR_MS, Missing, PipelineName, SECOND_MS, Secret, Stage, Start, StartMode,

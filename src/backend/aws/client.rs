@@ -25,6 +25,7 @@ pub struct Clients {
     pub(super) kinesis: aws_sdk_kinesis::Client,
     pub(super) dynamodb: aws_sdk_dynamodb::Client,
     pub(super) s3: aws_sdk_s3::Client,
+    pub(super) sqs: aws_sdk_sqs::Client,
     pub(super) cloudwatch: aws_sdk_cloudwatch::Client,
     /// Without the SDK's retries: a call to `PutMetricData` that is made twice counts twice.
     pub(super) cloudwatch_once: aws_sdk_cloudwatch::Client,
@@ -61,6 +62,7 @@ impl Clients {
             kinesis: aws_sdk_kinesis::Client::new(config),
             dynamodb: aws_sdk_dynamodb::Client::new(config),
             s3: aws_sdk_s3::Client::from_conf(s3.build()),
+            sqs: aws_sdk_sqs::Client::new(config),
             cloudwatch: aws_sdk_cloudwatch::Client::new(config),
             cloudwatch_once: aws_sdk_cloudwatch::Client::from_conf(once.build()),
         }

@@ -7,11 +7,14 @@
 
 mod checkpoint;
 mod client;
+mod dead_letters;
 mod error;
+pub mod handed;
 mod lease;
 mod ledger;
 mod metrics;
 mod payload;
+mod position;
 mod reader;
 pub mod reference;
 mod shard;
@@ -22,6 +25,7 @@ use std::sync::Arc;
 pub use self::{
     checkpoint::Checkpoints,
     client::Clients,
+    dead_letters::{DeadLetter, DeadLetters},
     metrics::Metrics,
     reader::Reader,
     reference::{Object, ObjectName},
@@ -135,6 +139,12 @@ impl Aws {
             None => None,
         };
         Ok(Self { shared: Arc::new(Shared { clients, settings, local }) })
+    }
+
+    /// The queue of this URL.
+    #[must_use]
+    pub fn dead_letters(&self, queue: String) -> DeadLetters {
+        DeadLetters::new(self.shared.clients.sqs.clone(), queue)
     }
 }
 

@@ -60,8 +60,7 @@ const RULES: [(&str, &[&str]); 23] = [
 ];
 
 /// The binaries beside `main`.
-const BINARIES: &[&str] =
-    &["produce", "analyze", "deliver", "backend", "backend::aws", "backend::embedded", "config", "telemetry"];
+const BINARIES: &[&str] = &["app", "config", "telemetry"];
 
 pub(super) fn check(files: &[File]) -> Vec<String> {
     let shipped = |file: &&File| file.is_rust() && file.path.starts_with("src/") && file.path != "src/lib.rs";

@@ -9,7 +9,7 @@ use super::{
 const MOST_LINES: usize = 400;
 
 /// Files whose task the other backend's service does itself, or that only a service on the network asks for.
-const OF_ONE_BACKEND: [&str; 18] = [
+const OF_ONE_BACKEND: [&str; 20] = [
     // One file of SQLite: its tables, its thread, its log, its locks, what lies in it.
     "alarms.rs",
     "books.rs",
@@ -25,7 +25,9 @@ const OF_ONE_BACKEND: [&str; 18] = [
     "aggregate.rs",
     "call.rs",
     "client.rs",
+    "dead_letters.rs",
     "fanout.rs",
+    "handed.rs",
     "lease.rs",
     "ledger.rs",
     "names.rs",
