@@ -15,6 +15,7 @@ mod ledger;
 mod metrics;
 mod payload;
 mod position;
+pub mod probe;
 mod reader;
 pub mod reference;
 mod shard;

@@ -9,7 +9,7 @@ use super::{
 const MOST_LINES: usize = 400;
 
 /// Files whose task the other backend's service does itself, or that only a service on the network asks for.
-const OF_ONE_BACKEND: [&str; 20] = [
+const OF_ONE_BACKEND: [&str; 21] = [
     // One file of SQLite: its tables, its thread, its log, its locks, what lies in it.
     "alarms.rs",
     "books.rs",
@@ -32,6 +32,7 @@ const OF_ONE_BACKEND: [&str; 20] = [
     "ledger.rs",
     "names.rs",
     "position.rs",
+    "probe.rs",
 ];
 
 pub(super) fn short_and_opened(files: &[File]) -> Vec<String> {
