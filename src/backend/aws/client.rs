@@ -62,4 +62,11 @@ impl Clients {
             cloudwatch_once: aws_sdk_cloudwatch::Client::from_conf(once.build()),
         }
     }
+
+    /// These clients, with the Kinesis that `config` names.
+    #[must_use]
+    pub fn with_kinesis(mut self, config: &SdkConfig) -> Self {
+        self.kinesis = aws_sdk_kinesis::Client::new(config);
+        self
+    }
 }
