@@ -1,0 +1,75 @@
+//! Kinesis inside the test process. Tests nothing.
+
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use axum::extract::DefaultBodyLimit;
+use ferrokinesis::{create_app, serve_plain_http, store::StoreOptions};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
+
+pub(crate) const INPUT: &str = "logtally-input";
+pub(crate) const OUTPUT: &str = "logtally-output";
+
+/// The largest request, in bytes: 10 MiB in base64, as Kinesis has it (`PutRecords`), with room for what is around.
+const MOST_BODY: usize = 15 * 1024 * 1024;
+
+/// A Kinesis with the pipeline's two streams: four input shards, one output shard. Ends when dropped.
+pub(crate) struct Kinesis {
+    pub(crate) config: SdkConfig,
+    pub(crate) client: aws_sdk_kinesis::Client,
+    _stop: oneshot::Sender<()>,
+    _server: JoinSet<()>,
+}
+
+impl Kinesis {
+    pub(crate) async fn start() -> Self {
+        Self::with(StoreOptions::default()).await
+    }
+
+    pub(crate) async fn with(options: StoreOptions) -> Self {
+        let options = StoreOptions { create_stream_ms: 0, update_stream_ms: 0, shard_limit: 100, ..options };
+        let (app, _) = create_app(options);
+        let app = app.layer(DefaultBodyLimit::max(MOST_BODY));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let config = config(&format!("http://{}", listener.local_addr().unwrap())).await;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let mut server = JoinSet::new();
+        server.spawn(async move {
+            let stopped = async move { drop(stopped.await) };
+            serve_plain_http(listener, app, stopped).await.unwrap();
+        });
+        let client = aws_sdk_kinesis::Client::new(&config);
+        let kinesis = Self { config, client, _stop: stop, _server: server };
+        kinesis.create(INPUT, 4).await;
+        kinesis.create(OUTPUT, 1).await;
+        kinesis
+    }
+
+    pub(crate) async fn create(&self, stream: &str, shards: i32) {
+        self.client.create_stream().stream_name(stream).shard_count(shards).send().await.unwrap();
+        self.active(stream).await;
+    }
+
+    /// Waits for what was asked of the stream to be done.
+    pub(crate) async fn active(&self, stream: &str) {
+        loop {
+            let summary = self.client.describe_stream_summary().stream_name(stream).send().await.unwrap();
+            if summary.stream_description_summary.unwrap().stream_status.as_str() == "ACTIVE" {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// The SDK's configuration for services at `endpoint`, by plain HTTP.
+pub(crate) async fn config(endpoint: &str) -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::from_static("us-east-1"))
+        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .endpoint_url(endpoint)
+        .load()
+        .await
+}
