@@ -75,7 +75,9 @@ impl Cursor<'_> {
 
 /// When the stream took the record; the epoch if it does not say.
 pub(super) fn arrival(record: &Record) -> Timestamp {
-    let stamp = record.approximate_arrival_timestamp.and_then(|stamp| stamp.to_millis().ok());
+    // Milliseconds travel as a fraction of seconds that binary numbers only come near to.
+    let rounded = |nanos: i128| i64::try_from((nanos + 500_000).div_euclid(1_000_000)).ok();
+    let stamp = record.approximate_arrival_timestamp.and_then(|stamp| rounded(stamp.as_nanos()));
     Timestamp::from_millis(stamp.unwrap_or(0))
 }
 

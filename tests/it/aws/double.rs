@@ -6,7 +6,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use axum::extract::DefaultBodyLimit;
 use ferrokinesis::{create_app, serve_plain_http, store::StoreOptions};
-use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
+use tokio::{net::TcpListener, sync::oneshot};
 
 pub(crate) const INPUT: &str = "logtally-input";
 pub(crate) const OUTPUT: &str = "logtally-output";
@@ -15,11 +15,13 @@ pub(crate) const OUTPUT: &str = "logtally-output";
 const MOST_BODY: usize = 15 * 1024 * 1024;
 
 /// A Kinesis with the pipeline's two streams: four input shards, one output shard. Ends when dropped.
+///
+/// It has a thread to itself, and only one: it draws a sequence number and files the record in two steps, between which
+/// a reader on another thread would pass the record by.
 pub(crate) struct Kinesis {
     pub(crate) config: SdkConfig,
     pub(crate) client: aws_sdk_kinesis::Client,
     _stop: oneshot::Sender<()>,
-    _server: JoinSet<()>,
 }
 
 impl Kinesis {
@@ -29,18 +31,24 @@ impl Kinesis {
 
     pub(crate) async fn with(options: StoreOptions) -> Self {
         let options = StoreOptions { create_stream_ms: 0, update_stream_ms: 0, shard_limit: 100, ..options };
-        let (app, _) = create_app(options);
-        let app = app.layer(DefaultBodyLimit::max(MOST_BODY));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let config = config(&format!("http://{}", listener.local_addr().unwrap())).await;
         let (stop, stopped) = oneshot::channel::<()>();
-        let mut server = JoinSet::new();
-        server.spawn(async move {
-            let stopped = async move { drop(stopped.await) };
-            serve_plain_http(listener, app, stopped).await.unwrap();
+        let (bound, address) = oneshot::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async move {
+                let (app, _) = create_app(options);
+                let app = app.layer(DefaultBodyLimit::max(MOST_BODY));
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                bound.send(listener.local_addr().unwrap()).unwrap();
+                tokio::select! {
+                    served = serve_plain_http(listener, app, std::future::pending()) => served.unwrap(),
+                    _ = stopped => {}
+                }
+            });
         });
+        let config = config(&format!("http://{}", address.await.unwrap())).await;
         let client = aws_sdk_kinesis::Client::new(&config);
-        let kinesis = Self { config, client, _stop: stop, _server: server };
+        let kinesis = Self { config, client, _stop: stop };
         kinesis.create(INPUT, 4).await;
         kinesis.create(OUTPUT, 1).await;
         kinesis

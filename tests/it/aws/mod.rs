@@ -2,4 +2,5 @@
 
 pub(crate) mod double;
 mod kinesis;
+mod refusals;
 mod stub;
