@@ -7,6 +7,7 @@
 pub mod aws;
 pub mod embedded;
 mod error;
+mod record;
 pub mod retry;
 pub mod work;
 

@@ -199,6 +199,6 @@ fn batch(
     let behind_ms = newest.map_or(0, |newest| now.millis_since(newest).max(0).unsigned_abs());
     let through =
         handed::through(last.as_ref().map(|(sequence, _)| sequence.as_str()), position, complete_to);
-    let records = raw.into_iter().flat_map(|record| handed::open(record, shard)).collect();
+    let records = handed::open(raw, shard);
     Batch { records, through: Some(through), complete_to, behind_ms, end_of_shard: false }
 }

@@ -73,4 +73,11 @@ impl Clients {
     pub fn object(&self, name: ObjectName) -> Object {
         Object::new(self.s3.clone(), name)
     }
+
+    /// These clients, with the Kinesis that `config` names.
+    #[must_use]
+    pub fn with_kinesis(mut self, config: &SdkConfig) -> Self {
+        self.kinesis = aws_sdk_kinesis::Client::new(config);
+        self
+    }
 }

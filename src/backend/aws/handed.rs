@@ -3,7 +3,10 @@
 use crate::{
     backend::{
         Incoming, SequenceNumber, Shard,
-        aws::position::{Place, Position},
+        aws::{
+            payload::{Raw, Unpacked, unpack},
+            position::{Place, Position},
+        },
     },
     engine::time::Timestamp,
 };
@@ -37,10 +40,25 @@ pub fn through(
     SequenceNumber::from(&Position { place, complete_to })
 }
 
-/// The records that one record of a stream holds.
+/// The records that records of a stream hold, unpacked.
 #[must_use]
-pub fn open(record: Incoming, _shard: &Shard) -> Vec<Incoming> {
-    vec![record]
+pub fn open(records: Vec<Incoming>, shard: &Shard) -> Vec<Incoming> {
+    let raw: Vec<Raw> = records.into_iter().map(raw).collect();
+    let (mut opened, mut rest) = (Vec::new(), raw.as_slice());
+    while !rest.is_empty() {
+        let Unpacked { records, taken, foreign, cut } = unpack(rest, (shard.first_hash, shard.last_hash));
+        if foreign + cut > 0 {
+            tracing::warn!(shard = %shard.id, foreign, cut, "records of another shard, and records cut short");
+        }
+        opened.extend(records);
+        rest = rest.get(taken..).unwrap_or_default();
+    }
+    opened
+}
+
+fn raw(record: Incoming) -> Raw {
+    let Incoming { sequence, partition_key, arrival, data } = record;
+    Raw { sequence, key: partition_key, arrival, data }
 }
 
 fn parse(position: &SequenceNumber) -> Option<Position> {

@@ -5,6 +5,7 @@
 //! (Kinesis), `checkpoint` and `lease` (DynamoDB, S3), `metrics` and `ledger` (CloudWatch), `reference` (S3). Every
 //! limit names its source; retries are where `backend::retry` makes them, except for what the SDK does by itself.
 
+mod aggregate;
 mod checkpoint;
 mod client;
 mod dead_letters;
@@ -13,16 +14,22 @@ pub mod handed;
 mod lease;
 mod ledger;
 mod metrics;
+mod pace;
 mod payload;
+mod poll;
 mod position;
 pub mod probe;
+mod put;
 mod reader;
+mod records;
 pub mod reference;
 mod shard;
 mod stream;
+mod summary;
 
 use std::sync::Arc;
 
+use self::summary::Summaries;
 pub use self::{
     checkpoint::Checkpoints,
     client::Clients,
@@ -125,6 +132,7 @@ pub struct Aws {
 struct Shared {
     clients: Clients,
     settings: Settings,
+    summaries: Summaries,
     /// The producer's node and positions.
     local: Option<Embedded>,
 }
@@ -139,7 +147,8 @@ impl Aws {
             Some(local) => Some(Embedded::open(local.clone()).await?),
             None => None,
         };
-        Ok(Self { shared: Arc::new(Shared { clients, settings, local }) })
+        let summaries = Summaries::default();
+        Ok(Self { shared: Arc::new(Shared { clients, settings, summaries, local }) })
     }
 
     /// The queue of this URL.

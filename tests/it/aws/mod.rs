@@ -1,0 +1,6 @@
+//! The AWS backend against doubles of the services. What both backends must do is in `contract`.
+
+pub(crate) mod double;
+mod kinesis;
+mod refusals;
+mod stub;
