@@ -2,7 +2,7 @@
 # Deploys Logtally to the AWS account that the credentials are of, or says that there is nothing to change.
 # shellcheck disable=SC2016 # the backquotes of --query are JMESPath's
 set -euo pipefail
-cd "$(dirname "$0")/.."
+root=$(cd "$(dirname "$0")/.." && pwd)
 
 usage() {
     cat <<'EOF'
@@ -50,6 +50,13 @@ misused() {
     exit 64
 }
 
+absolute() {
+    case $1 in
+        /*) printf '%s\n' "$1" ;;
+        *) printf '%s\n' "$PWD/$1" ;;
+    esac
+}
+
 read_arguments() {
     while [ $# -gt 0 ]; do
         case $1 in
@@ -59,10 +66,10 @@ read_arguments() {
         esac
         case $1 in
             --stack) stack=$2 && shift ;;
-            --reference) reference=$2 && shift ;;
+            --reference) reference=$(absolute "$2") && shift ;;
             --parameter) parameters+=("$2") && shift ;;
             --architecture) architecture=$2 && shift ;;
-            --binaries) binaries=$2 && shift ;;
+            --binaries) binaries=$(absolute "$2") && shift ;;
             --skip-tests) tests=false ;;
             --yes) ask=false ;;
             --dry-run) dry_run=true ;;
@@ -289,7 +296,7 @@ show_outputs() {
         --query 'Stacks[0].Outputs[?OutputKey!=`ProducerUserData`].[OutputKey, OutputValue]'
 }
 
-# Every version of every object, a thousand at a time, and then the bucket.
+# Every version of every object, five hundred at a time, and then the bucket.
 remove_bucket() {
     if ! succeeds aws s3api head-bucket --bucket "$1" && ! $dry_run; then
         echo "there is no bucket $1"
@@ -297,7 +304,7 @@ remove_bucket() {
     fi
     local versions
     while true; do
-        versions=$(ask_for '' aws s3api list-object-versions --bucket "$1" --max-items 1000 --output json \
+        versions=$(ask_for '' aws s3api list-object-versions --bucket "$1" --max-items 500 --output json \
             --query '{Objects: [Versions || `[]`, DeleteMarkers || `[]`][].{Key: Key, VersionId: VersionId}, Quiet: `true`}')
         grep -q '"Key"' <<<"$versions" || break
         run aws s3api delete-objects --bucket "$1" --delete "$versions" >/dev/null
@@ -317,6 +324,7 @@ destroy() {
 }
 
 read_arguments "$@"
+cd "$root"
 check_needs
 find_account
 if $delete; then
