@@ -28,7 +28,7 @@ EOF
 
 # Amazon Linux 2023, which the functions and the workers run on, has this glibc.
 readonly GLIBC=2.34
-readonly DIST=target/deploy
+readonly DIST=${CARGO_TARGET_DIR:-target}/deploy
 
 stack=logtally
 reference=
@@ -98,6 +98,9 @@ read_arguments() {
     [ -z "$reference" ] || [ -r "$reference" ] || fail "--reference $reference cannot be read"
 }
 
+# Where commands are shown, whatever becomes of their own diagnostics.
+exec 3>&2
+
 # Prints a command as it could be typed.
 show() {
     local word line=+
@@ -105,7 +108,7 @@ show() {
         [[ $word =~ ^[A-Za-z0-9_./:=,@%+-]+$ ]] || word=${word@Q}
         line+=" $word"
     done
-    printf '%s\n' "$line" >&2
+    printf '%s\n' "$line" >&3
 }
 
 # Prints a command and, unless this is a dry run, runs it.
@@ -118,7 +121,7 @@ run() {
 ask_for() {
     local placeholder=$1
     shift
-    run "$@"
+    run "$@" || return
     ! $dry_run || printf '%s\n' "$placeholder"
 }
 
@@ -225,7 +228,7 @@ upload() {
     if ! succeeds aws s3api head-bucket --bucket "$artifacts"; then
         local where=()
         [ "$region" = us-east-1 ] || where=(--create-bucket-configuration "LocationConstraint=$region")
-        run aws s3api create-bucket --bucket "$artifacts" ${where[@]+"${where[@]}"}
+        run aws s3api create-bucket --bucket "$artifacts" ${where[@]+"${where[@]}"} >/dev/null
         run aws s3api put-public-access-block --bucket "$artifacts" --public-access-block-configuration \
             BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true
     fi
@@ -252,15 +255,18 @@ deploy() {
     esac
     said=$(ask_for "arn:aws:cloudformation:$region:$account:changeSet/CHANGE_SET" \
         aws cloudformation deploy --no-execute-changeset --no-fail-on-empty-changeset \
-        --stack-name "$stack" --template-file infra/logtally.yaml --s3-bucket "$artifacts" --s3-prefix templates \
+        --stack-name "$stack" --template-file infra/logtally.yaml \
         --capabilities CAPABILITY_IAM --tags "logtally=$stack" --parameter-overrides "Prefix=$stack" \
         "ArtifactBucket=$artifacts" "Artifact=$hash" "Architecture=$architecture" \
-        ${parameters[@]+"${parameters[@]}"})
+        ${parameters[@]+"${parameters[@]}"} 2>&1) || true
     changes=$(grep -o 'arn:[^ ]*:changeSet/[^ ]*' <<<"$said" || true)
     if [ -z "$changes" ]; then
         case $said in
-            *"No changes"*) echo "nothing to change: the stack $stack is as it should be" && return ;;
-            *) fail "no change set came back: $said" ;;
+            *"No changes to deploy"* | *"No updates are to be performed"*)
+                echo "nothing to change: the stack $stack is as it should be"
+                return
+                ;;
+            *) fail "there is no change set: $said" ;;
         esac
     fi
     run aws cloudformation describe-change-set --change-set-name "$changes" --output table \

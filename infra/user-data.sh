@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes an EC2 instance (Amazon Linux 2023, Debian, Ubuntu) run Logtally as a service of its own user. Runs as root,
 # as user data or by hand; run again, it updates. The stack's output ProducerUserData has the lines for a web node.
-# Environment:
+# With --print-configuration it only says what it would configure. Environment:
 #
 #   ARTIFACT        s3://BUCKET/FOLDER that deploy.sh uploaded
 #   STAGES          produce, analyze, deliver, separated by commas
@@ -49,22 +49,23 @@ make_user() {
 }
 
 # The stages' configuration and nothing else, so that `check` looks only at what this machine may see.
+print_configuration() {
+    printf 'backend = "aws"\nstages = ["%s"]\n\n[aws]\n' "${STAGES//,/\", \"}"
+    printf 'input_stream = "%s"\noutput_stream = "%s"\n' "$input_stream" "$output_stream"
+    printf 'table = "%s"\nledger = "%s"\n' "$table" "$ledger"
+    [ -z "${BUCKET:-}" ] || printf 'bucket = "%s"\n' "$BUCKET"
+    ! runs produce || printf '\n[produce]\nfiles = ["%s"]\ncompression = "zstd"\n' "$logs"
+    if runs analyze && [ -n "${BUCKET:-}" ]; then
+        printf '\n[analyze]\nreference = "s3://%s/hosts.csv"\n' "$BUCKET"
+    fi
+    ! runs deliver || printf '\n[deliver]\nnamespace = "%s"\n' "$namespace"
+}
+
 configure() {
-    local list=${STAGES//,/\", \"} fresh=/etc/logtally/logtally.toml.fresh
     install -d -m 755 /etc/logtally
-    {
-        printf 'backend = "aws"\nstages = ["%s"]\n\n[aws]\n' "$list"
-        printf 'input_stream = "%s"\noutput_stream = "%s"\n' "$input_stream" "$output_stream"
-        printf 'table = "%s"\nledger = "%s"\n' "$table" "$ledger"
-        [ -z "${BUCKET:-}" ] || printf 'bucket = "%s"\n' "$BUCKET"
-        ! runs produce || printf '\n[produce]\nfiles = ["%s"]\ncompression = "zstd"\n' "$logs"
-        if runs analyze && [ -n "${BUCKET:-}" ]; then
-            printf '\n[analyze]\nreference = "s3://%s/hosts.csv"\n' "$BUCKET"
-        fi
-        ! runs deliver || printf '\n[deliver]\nnamespace = "%s"\n' "$namespace"
-    } >"$fresh"
-    chmod 644 "$fresh"
-    mv "$fresh" /etc/logtally/logtally.toml
+    print_configuration >/etc/logtally/logtally.toml.fresh
+    chmod 644 /etc/logtally/logtally.toml.fresh
+    mv /etc/logtally/logtally.toml.fresh /etc/logtally/logtally.toml
 }
 
 # Reading, for this user alone, what is there and what rotation makes. A default ACL is inherited by files that are
@@ -88,6 +89,10 @@ start() {
     systemctl restart logtally.service
 }
 
+if [ "${1:-}" = --print-configuration ]; then
+    print_configuration
+    exit
+fi
 find_region
 install_program
 make_user

@@ -9,7 +9,9 @@
 mod cli;
 mod contract;
 mod engine;
+mod infra;
 mod process;
 mod sql;
 mod tail;
 mod tidy;
+mod venv;
