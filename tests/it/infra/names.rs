@@ -12,7 +12,7 @@ use logtally::{
 };
 use serde_json::Value;
 
-use super::{read, root, stack};
+use super::{DEFAULT, read, root};
 
 /// Variables that `logtally-lambda` reads beside the configuration.
 const OF_THE_FUNCTION: [&str; 2] = ["LOGTALLY_ROLE", "LOGTALLY_DEAD_LETTER_QUEUE"];
@@ -50,12 +50,12 @@ fn properties<'a>(stack: &'a Value, kind: &'a str) -> impl Iterator<Item = (&'a 
 
 #[test]
 fn alarms_and_dashboard_watch_the_metrics_that_are_published() {
-    let stack = stack(&[]);
+    let stack = &*DEFAULT;
     let series = series();
     let namespace = config::parse("").unwrap().deliver.namespace;
     let mut watched = BTreeSet::new();
 
-    for (alarm, properties) in properties(&stack, "AWS::CloudWatch::Alarm") {
+    for (alarm, properties) in properties(stack, "AWS::CloudWatch::Alarm") {
         if properties["Namespace"] != namespace.as_str() {
             assert_eq!(properties["Namespace"], "AWS/SQS", "{alarm}");
             continue;
@@ -96,8 +96,8 @@ fn metrics(widget: &Value) -> impl Iterator<Item = &Value> {
 
 #[test]
 fn the_alarms_are_those_of_the_design() {
-    let stack = stack(&[]);
-    let shown: String = properties(&stack, "AWS::CloudWatch::Alarm")
+    let stack = &*DEFAULT;
+    let shown: String = properties(stack, "AWS::CloudWatch::Alarm")
         .filter(|(_, of)| !of["AlarmName"].to_string().contains("application"))
         .map(|(_, of)| {
             let text = |key: &str| of[key].as_str().map_or_else(|| of[key].to_string(), str::to_owned);
@@ -116,7 +116,7 @@ fn the_alarms_are_those_of_the_design() {
 
 #[test]
 fn policies_name_their_resources() {
-    let stack = stack(&["Analyze=lambda"]);
+    let stack = &*DEFAULT;
     // The only actions that cannot be restricted to a resource; PutMetricData is to a namespace.
     let free = [
         "ec2:DescribeInstances",
@@ -142,7 +142,7 @@ fn policies_name_their_resources() {
 
 #[test]
 fn the_functions_set_variables_that_are_read() {
-    let stack = stack(&[]);
+    let stack = &*DEFAULT;
     for (function, of) in stack["functions"].as_object().unwrap() {
         let variables = of["environment"].as_object().unwrap().iter();
         let variables = variables.filter(|(name, _)| !OF_THE_FUNCTION.contains(&name.as_str()));
@@ -158,7 +158,7 @@ fn the_functions_set_variables_that_are_read() {
 
 #[test]
 fn streams_tables_and_attributes_have_the_names_of_the_program() {
-    let stack = stack(&[]);
+    let stack = &*DEFAULT;
     let mut deployed: Vec<String> = names_of(&stack["streams"]);
     deployed.extend(stack["tables"].as_object().unwrap().keys().cloned());
     assert_eq!(deployed, ["logtally-input", "logtally-output", "logtally-leases", "logtally-ledger"]);
