@@ -8,6 +8,7 @@ pub mod aws;
 pub mod embedded;
 mod error;
 pub mod retry;
+mod stored;
 pub mod work;
 
 use std::{fmt, future::Future, time::Duration};
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use error::{BackendError, Loss};
+pub use stored::{StoredCheckpoint, StoredLease};
 
 pub use crate::engine::metric::{Datum, Series};
 use crate::engine::{provenance::Node, row::Row, time::Timestamp};

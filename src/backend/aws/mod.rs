@@ -7,7 +7,9 @@
 
 mod checkpoint;
 mod client;
+mod cut;
 mod error;
+mod holder;
 mod lease;
 mod ledger;
 mod metrics;
@@ -15,7 +17,9 @@ mod payload;
 mod reader;
 pub mod reference;
 mod shard;
+mod stored;
 mod stream;
+mod table;
 
 use std::sync::Arc;
 
