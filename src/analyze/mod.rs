@@ -148,10 +148,10 @@ pub async fn step<B: Backend>(
         epoch: settings.first_epoch,
         stop: stop.clone(),
     };
-    store.seize(&shard.id).await?;
+    store.seize(shard).await?;
     let is_new = start::load(&store, &shard.id, stop).await?.is_none();
     for parent in shards.iter().filter(|parent| is_new && shard.parents.contains(&parent.id)) {
-        store.seize(&parent.id).await?;
+        store.seize(parent).await?;
         if let Some(parent) = worker.clone().resume(parent.clone()).await? {
             parent.finish().await?;
         }

@@ -9,6 +9,7 @@ pub mod embedded;
 mod error;
 mod record;
 pub mod retry;
+mod stored;
 pub mod work;
 
 use std::{fmt, future::Future, time::Duration};
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use error::{BackendError, Loss};
+pub use stored::{StoredCheckpoint, StoredLease};
 
 pub use crate::engine::metric::{Datum, Series};
 use crate::engine::{provenance::Node, row::Row, time::Timestamp};
@@ -355,7 +357,7 @@ pub trait CheckpointStore: Clone + Send + Sync + 'static {
 
     /// Takes a shard whoever holds it: for one that somebody else gave this process to read. The other's saves are
     /// refused from now on.
-    fn seize(&self, shard: &ShardId) -> impl Future<Output = Result<()>> + Send;
+    fn seize(&self, shard: &Shard) -> impl Future<Output = Result<()>> + Send;
 
     /// Gives up a shard that is not read any more, for another process to take at once.
     fn release(&self, shard: &ShardId) -> impl Future<Output = Result<()>> + Send;

@@ -8,9 +8,11 @@
 mod aggregate;
 mod checkpoint;
 mod client;
+mod cut;
 mod dead_letters;
 mod error;
 pub mod handed;
+mod holder;
 mod lease;
 mod ledger;
 mod metrics;
@@ -24,8 +26,10 @@ mod reader;
 mod records;
 pub mod reference;
 mod shard;
+mod stored;
 mod stream;
 mod summary;
+mod table;
 
 use std::sync::Arc;
 

@@ -58,7 +58,7 @@ impl CheckpointStore for Checkpoints {
         Ok(())
     }
 
-    async fn seize(&self, _shard: &ShardId) -> Result<()> {
+    async fn seize(&self, _shard: &Shard) -> Result<()> {
         Ok(())
     }
 

@@ -2,5 +2,7 @@
 
 pub(crate) mod double;
 mod kinesis;
+mod leases;
+mod moto;
 mod refusals;
 mod stub;
