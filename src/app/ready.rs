@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     app::{Error, Exit, pipeline::Run, places::ReferencePlace, settings},
-    config::{self, Config, Stage},
+    config::{Config, Stage},
     engine::{alarm::Alarm, count::Plan},
     produce::Input,
     reference::Watched,
@@ -29,7 +29,7 @@ impl Ready {
                 Stage::Produce => {
                     ready.produce = Some(match &run.input {
                         Some(input) => input.clone(),
-                        None => Input::Files(files(&config.produce)?),
+                        None => Input::Files(files(config)?),
                     });
                 }
                 Stage::Analyze => {
@@ -48,8 +48,8 @@ impl Ready {
 }
 
 /// What to follow; patterns that cannot be understood are refused here.
-fn files(produce: &config::Produce) -> Result<tail::Settings, Error> {
-    let files = settings::files(produce)?;
+fn files(config: &Config) -> Result<tail::Settings, Error> {
+    let files = settings::files(config)?;
     tail::matches(&files).map_err(|error| Error::new(Exit::Config, error))?;
     Ok(files)
 }

@@ -22,7 +22,8 @@ use crate::{
 pub(crate) const FILE: &str = "logtally.db";
 
 /// Which files are followed, and how.
-pub(crate) fn files(produce: &config::Produce) -> Result<tail::Settings, Error> {
+pub(crate) fn files(config: &Config) -> Result<tail::Settings, Error> {
+    let produce = &config.produce;
     if produce.files.is_empty() {
         let why = "nothing to produce: name files, or set files in [produce] of logtally.toml";
         return Err(Error::new(Exit::Config, why));
@@ -34,6 +35,7 @@ pub(crate) fn files(produce: &config::Produce) -> Result<tail::Settings, Error> 
             config::Start::End => tail::Start::End,
         },
         follow_links: produce.follow_links,
+        private: Some(config.state_dir()?.to_owned()),
         refresh_ms: millis(produce.refresh).unsigned_abs(),
         ..tail::Settings::new(produce.files.clone())
     })

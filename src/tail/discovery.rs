@@ -33,6 +33,7 @@ pub(crate) struct Patterns {
     exclude: GlobSet,
     exclude_names: GlobSet,
     follow_links: bool,
+    private: Option<PathBuf>,
 }
 
 /// A file that matches.
@@ -52,11 +53,8 @@ pub(crate) struct Listing {
 }
 
 impl Patterns {
-    pub(crate) fn new(
-        patterns: &[String],
-        exclude: &[String],
-        follow_links: bool,
-    ) -> Result<Self, TailError> {
+    pub(crate) fn new(settings: &Settings) -> Result<Self, TailError> {
+        let Settings { patterns, exclude, follow_links, private, .. } = settings;
         let mut paths = GlobSetBuilder::new();
         let mut names = GlobSetBuilder::new();
         for text in exclude {
@@ -73,8 +71,16 @@ impl Patterns {
             compiled: patterns.iter().map(|text| Pattern::new(text)).collect::<Result<_, _>>()?,
             exclude: build(&paths)?,
             exclude_names: build(&names)?,
-            follow_links,
+            follow_links: *follow_links,
+            private: private.clone(),
         })
+    }
+
+    /// Whether nothing in this directory may be opened.
+    pub(crate) fn is_private(&self, directory: &Path) -> bool {
+        let id = |path: &Path| fs::metadata(path).ok().map(|metadata| FileId::of(&metadata));
+        let private = self.private.as_deref().and_then(id);
+        private.is_some() && private == id(directory)
     }
 
     /// Looks through the directories.
@@ -113,7 +119,7 @@ impl Patterns {
 /// # Errors
 /// If a pattern cannot be understood.
 pub fn matches(settings: &Settings) -> Result<Vec<PathBuf>, TailError> {
-    let patterns = Patterns::new(&settings.patterns, &settings.exclude, settings.follow_links)?;
+    let patterns = Patterns::new(settings)?;
     Ok(patterns.list(&mut Notices::default()).files.into_keys().collect())
 }
 
@@ -135,6 +141,9 @@ impl Walk<'_> {
         let Some((part, rest)) = parts.split_first() else {
             return;
         };
+        if self.patterns.is_private(directory) {
+            return;
+        }
         self.visit(directory);
         if let Part::Literal(name) = part {
             self.follow(&directory.join(name), None, rest, depth);
@@ -177,6 +186,9 @@ impl Walk<'_> {
         let mut names = vec![path.to_owned()];
         if kind.is_symlink() {
             match self.leads_inside(path) {
+                Some(target) if target.parent().is_some_and(|parent| self.patterns.is_private(parent)) => {
+                    return;
+                }
                 Some(target) => names.push(target),
                 None => return,
             }

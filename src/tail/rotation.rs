@@ -96,13 +96,16 @@ impl Tailer {
         for source in lost.iter().filter_map(|generation| self.sources.get(generation)) {
             directories.extend(source.path.parent().map(Path::to_owned));
         }
+        directories.retain(|directory| !self.patterns.is_private(directory));
         let mut left = MAX_SEARCHED;
         let mut found = Vec::new();
         let mut beneath = BTreeSet::new();
         for directory in &directories {
             look_into(directory, &mut left, &mut found, Some(&mut beneath));
         }
-        for directory in beneath.difference(&directories) {
+        for directory in
+            beneath.difference(&directories).filter(|directory| !self.patterns.is_private(directory))
+        {
             look_into(directory, &mut left, &mut found, None);
         }
         found.retain(|(id, _, _)| !taken.contains(id));

@@ -55,6 +55,9 @@ pub struct Settings {
     pub start: Start,
     /// Follow links that lead out of the directories of the patterns. Links inside are always followed.
     pub follow_links: bool,
+    /// The directory of the program's own state, in which no file is ever opened: a process that closes a file gives up
+    /// its locks on it, those of SQLite included (POSIX, fcntl), and another process may then take the file apart.
+    pub private: Option<PathBuf>,
     /// Milliseconds from one scan of the directories to the next.
     pub refresh_ms: u64,
     /// Files watched at once; of more, those written last are, with a notice.
@@ -70,6 +73,7 @@ impl Settings {
             exclude: Vec::new(),
             start: Start::default(),
             follow_links: false,
+            private: None,
             refresh_ms: DEFAULT_REFRESH_MS,
             max_files: DEFAULT_MAX_FILES,
         }
@@ -179,7 +183,7 @@ impl Tailer {
     /// # Errors
     /// If a pattern or a state cannot be understood.
     pub fn open(settings: Settings, known: &[State], now: Timestamp) -> Result<Self, TailError> {
-        let patterns = Patterns::new(&settings.patterns, &settings.exclude, settings.follow_links)?;
+        let patterns = Patterns::new(&settings)?;
         let (ledger, stored) = resume::restore(known)?;
         let sources =
             stored.into_iter().map(|(number, stored)| (number, Source::new(number, stored, now))).collect();

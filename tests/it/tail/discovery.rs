@@ -127,3 +127,30 @@ fn patterns_that_cannot_be_understood() {
     insta::assert_snapshot!(refused("/a", "[x"), @r#"file pattern "[x": unclosed character class; missing ']'"#);
     insta::assert_snapshot!(refused("/", "x"), @r#"file pattern "/": it names no file"#);
 }
+
+#[test]
+fn nothing_in_the_directory_of_the_state_is_opened_by_pattern_by_link_or_in_search_of_a_lost_file() {
+    for private in [false, true] {
+        let mut rig = Rig::new(&["*.log*", "state/*", "**/deep.log"]);
+        if private {
+            rig.settings.private = Some(rig.path("state"));
+            rig.settings.patterns.remove(1);
+            rig.settings.patterns.push(rig.path("state/logtally.db").to_str().unwrap().to_owned());
+        }
+        fs::create_dir_all(rig.path("state/deeper")).unwrap();
+        rig.append("access.log", &text(0..3));
+        rig.append("state/logtally.db", &text(10..13));
+        rig.append("state/deeper/deep.log", &text(20..23));
+        symlink("state/logtally.db", rig.path("link.log")).unwrap();
+        rig.poll();
+        rig.append("access.log", &text(3..6));
+        rig.stop();
+        rig.rename("access.log", "state/access.moved");
+        rig.polls(3);
+        if private {
+            rig.expect(0..3);
+        } else {
+            rig.expect((0..6).chain(10..13).chain(20..23));
+        }
+    }
+}
