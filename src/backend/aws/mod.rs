@@ -2,20 +2,29 @@
 //! sent of its files.
 //!
 //! Reading order: `client` and `error` (the services and what they refuse), `stream`, `payload`, `shard` and `reader`
-//! (Kinesis), `checkpoint` and `lease` (DynamoDB, S3), `metrics` and `ledger` (CloudWatch), `reference` (S3). Every
+//! (Kinesis), `checkpoint` and `lease` (DynamoDB, S3), `names`, `call`, `ledger`,
+//! `entries`, `send`, `metrics`, `sums`, `doubt`, `settle` and `plan` (CloudWatch, and what was sent to it), `reference` (S3). Every
 //! limit names its source; retries are where `backend::retry` makes them, except for what the SDK does by itself.
 
+mod call;
 mod checkpoint;
 mod client;
+mod doubt;
+mod entries;
 mod error;
 mod lease;
 mod ledger;
 mod metrics;
+mod names;
 mod payload;
+mod plan;
 mod reader;
 pub mod reference;
+mod send;
+mod settle;
 mod shard;
 mod stream;
+mod sums;
 
 use std::sync::Arc;
 
@@ -23,8 +32,10 @@ pub use self::{
     checkpoint::Checkpoints,
     client::Clients,
     metrics::Metrics,
+    plan::{Plan, PlannedCall, PlannedDatum, PlannedDimension},
     reader::Reader,
     reference::{Object, ObjectName},
+    settle::{Account, AccountLine, Difference, SettledCall, Settlement, Verdict},
     stream::Writer,
 };
 use crate::{
@@ -185,7 +196,7 @@ impl Backend for Aws {
     }
 
     async fn read_metrics(&self, name: &str, from: Timestamp, to: Timestamp) -> Result<Vec<Datum>> {
-        metrics::read(&self.shared, name, from, to).await
+        sums::read(&self.shared, name, from, to).await
     }
 
     async fn reference(&self, location: &str) -> Result<Object> {
