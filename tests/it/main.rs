@@ -6,6 +6,8 @@
     reason = "a test ends at the first surprise, its helpers too"
 )]
 
+#[cfg(feature = "aws")]
+mod aws;
 mod cli;
 mod contract;
 mod engine;

@@ -1,0 +1,4 @@
+//! The AWS backend on doubles of the services.
+
+mod leases;
+mod moto;
