@@ -194,7 +194,7 @@ fn datum((series, timestamp, value): (Series, Timestamp, f64)) -> Datum {
 
 fn is_in_range(timestamp: Timestamp, now: Timestamp) -> bool {
     let age = now.millis_since(timestamp);
-    age <= OLDEST_MS - MARGIN_MS && age >= MARGIN_MS - NEWEST_MS
+    (MARGIN_MS - NEWEST_MS..=OLDEST_MS - MARGIN_MS).contains(&age)
 }
 
 /// The unit of a metric of this name.

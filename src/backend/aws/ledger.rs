@@ -6,7 +6,7 @@
 //! sent again), `claimedAt` and `firstTime`, `lastTime` (milliseconds), `worker`, `parcelCount`, `datums`
 //! ([`Call::encode`]), `reason`. Attributes of a parcel: `callId`.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt::Display};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -35,6 +35,10 @@ const OPEN_MS: i64 = 90 * 24 * 3_600_000;
 /// How long a claim may be neither done nor given back before it is taken for dead, in milliseconds: twice what one
 /// attempt at a call may take.
 const STALE_MS: i64 = 60_000;
+
+/// Reasons to cancel a transaction that pass (`TransactionCanceledException`).
+const PASSING: [&str; 4] =
+    ["ConditionalCheckFailed", "ProvisionedThroughputExceeded", "ThrottlingError", "TransactionConflict"];
 
 const CALL: &str = "call#";
 const PARCEL: &str = "parcel#";
@@ -311,11 +315,13 @@ impl Ledger {
             }
             _ => return self.fault("dynamodb:PutItem", error),
         };
-        let codes: Vec<&str> = reasons.iter().filter_map(|reason| reason.code()).collect();
-        if codes.contains(&"ValidationError") {
-            let detail = reasons.iter().find_map(|reason| reason.message()).unwrap_or_default();
-            return self.other_schema(detail);
+        let reasons = || reasons.iter().filter(|reason| reason.code() != Some("None"));
+        if let Some(lasting) = reasons().find(|reason| !PASSING.contains(&reason.code().unwrap_or_default()))
+        {
+            let code = lasting.code().unwrap_or_default();
+            return self.other_schema(&format!("{code}: {}", lasting.message().unwrap_or_default()));
         }
+        let codes: Vec<&str> = reasons().filter_map(|reason| reason.code()).collect();
         let why = format!("ledger table {}: the transaction was cancelled: {}", self.table, codes.join(", "));
         BackendError::Busy { why }
     }
@@ -368,8 +374,8 @@ pub(super) fn text(text: &str) -> AttributeValue {
     AttributeValue::S(text.to_owned())
 }
 
-pub(super) fn number(number: impl ToString) -> AttributeValue {
-    AttributeValue::N(number.to_string())
+pub(super) fn number(number: impl Display) -> AttributeValue {
+    AttributeValue::N(format!("{number}"))
 }
 
 fn seconds(time: Timestamp) -> AttributeValue {

@@ -125,7 +125,6 @@ impl Metrics {
         let now = self.shared.settings.clock.now();
         let (call, taken) = Call::pack(&self.shared.settings.namespace, waiting, now);
         let claim = Claim::new(taken.iter().map(|unit| unit.id.clone()).collect(), now);
-        // In case this call is dropped from here on: whoever asks next shall not find less than there is.
         let claimed = match self.ledger.claim(&claim, &call).await {
             Ok(claimed) => claimed,
             Err(error) => return Err(self.give_back(claim, error).await),
@@ -154,9 +153,10 @@ impl Metrics {
     async fn send(&mut self, claim: Claim, call: &Call) -> Result<()> {
         self.report_out_of_range(call);
         let (units, datums) = (claim.units.clone(), count(call.datums.len()));
-        let outcome = match call.datums.is_empty() {
-            true => Outcome::Added,
-            false => put(&self.shared.clients.cloudwatch_once, &call.namespace, call.datums.iter()).await,
+        let outcome = if call.datums.is_empty() {
+            Outcome::Added
+        } else {
+            put(&self.shared.clients.cloudwatch_once, &call.namespace, call.datums.iter()).await
         };
         let fate = match outcome {
             Outcome::NotAdded(error) => return Err(self.give_back(claim, error).await),

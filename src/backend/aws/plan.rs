@@ -86,9 +86,10 @@ impl Aws {
         for parcel in parcels {
             for unit in call::units(parcel)? {
                 let place = units.len();
-                match units.contains_key(&unit.id) {
-                    true => plan.duplicates += 1,
-                    false => drop(units.insert(unit.id.clone(), (place, unit))),
+                if units.contains_key(&unit.id) {
+                    plan.duplicates += 1;
+                } else {
+                    units.insert(unit.id.clone(), (place, unit));
                 }
             }
         }

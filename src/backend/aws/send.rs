@@ -72,14 +72,10 @@ fn metric_datum(datum: &Datum) -> MetricDatum {
         .build()
 }
 
-/// The metric of a series, for reading it back.
-pub(super) fn metric(namespace: &str, series: &Series) -> Metric {
-    let Series { name, dimensions } = names::valid(series);
-    Metric::builder()
-        .namespace(namespace)
-        .metric_name(name)
-        .set_dimensions(Some(dimensions.into_iter().map(dimension).collect()))
-        .build()
+/// The metric of a series with CloudWatch's names, for reading it back.
+pub(super) fn metric(namespace: &str, valid: &Series) -> Metric {
+    let dimensions = valid.dimensions.iter().cloned().map(dimension).collect();
+    Metric::builder().namespace(namespace).metric_name(&valid.name).set_dimensions(Some(dimensions)).build()
 }
 
 fn dimension((name, value): (String, String)) -> Dimension {

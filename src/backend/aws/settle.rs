@@ -153,7 +153,7 @@ impl Aws {
         ledger.each_call((from, to.plus_millis(-1)), &states, each).await?;
         let series: BTreeSet<Series> = lines.keys().map(|(series, _)| series.clone()).collect();
         let series: Vec<Series> = series.into_iter().collect();
-        for (key, sum) in sums::of(&self.shared, namespace, &series, from, to, sums::MINUTE).await? {
+        for (key, sum) in sums::of(&self.shared, namespace, &series, from, to).await? {
             line(&mut lines, key).found = sum;
         }
         account.lines = lines.into_values().collect();
@@ -250,8 +250,7 @@ impl<'a> Settling<'a> {
         let span = doubt.span();
         self.add_others(namespace, span, &mut doubt).await?;
         let series = doubt.series();
-        let found =
-            sums::of(self.shared, namespace, &series, span.0, span.1.plus_millis(1), sums::MINUTE).await?;
+        let found = sums::of(self.shared, namespace, &series, span.0, span.1.plus_millis(1)).await?;
         // A call that was sent while the metric was read would be taken for one in doubt.
         let mut after = doubt.emptied();
         self.add_others(namespace, span, &mut after).await?;

@@ -27,6 +27,15 @@ const BY_HOUR_MS: i64 = 455 * DAY_MS;
 const AHEAD_MS: i64 = 2 * 3_600_000;
 const DAY_MS: i64 = 24 * 3_600_000;
 
+/// A series with both its names.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Listed {
+    /// As the pipeline knows it.
+    ours: Series,
+    /// As CloudWatch has it.
+    theirs: Series,
+}
+
 /// As finely as recent sums are kept.
 pub(super) const MINUTE: WindowSize = WindowSize::MINUTE;
 
@@ -42,13 +51,13 @@ pub(super) type Sums = BTreeMap<(Series, Timestamp), f64>;
 /// added to in the last two weeks (`ListMetrics`), and gives timestamps to the minute: windows that are no whole
 /// minutes come back at the minute that they begin in.
 pub(super) async fn read(shared: &Shared, name: &str, from: Timestamp, to: Timestamp) -> Result<Vec<Datum>> {
-    let namespace = &shared.settings.namespace;
+    let settings = &shared.settings;
     let series = list(shared, name).await?;
-    let sums = of(shared, namespace, &series, from, to, shared.settings.window).await?;
+    let sums = query(shared, &settings.namespace, &series, (from, to), settings.window).await?;
     Ok(sums.into_iter().map(|((series, timestamp), value)| Datum { series, timestamp, value }).collect())
 }
 
-async fn list(shared: &Shared, name: &str) -> Result<Vec<Series>> {
+async fn list(shared: &Shared, name: &str) -> Result<Vec<Listed>> {
     let namespace = &shared.settings.namespace;
     let wanted = Series { name: name.to_owned(), dimensions: Vec::new() };
     let name = names::valid(&wanted).name;
@@ -63,29 +72,41 @@ async fn list(shared: &Shared, name: &str) -> Result<Vec<Series>> {
     let mut series = Vec::new();
     while let Some(page) = pages.next().await {
         let page = page.map_err(|error| fault("cloudwatch:ListMetrics", namespace, error))?;
-        series.extend(page.metrics.unwrap_or_default().iter().map(original));
+        series.extend(page.metrics.unwrap_or_default().iter().map(listed));
     }
     series.sort_unstable();
     series.dedup();
     Ok(series)
 }
 
-fn original(metric: &Metric) -> Series {
+fn listed(metric: &Metric) -> Listed {
     let dimensions = metric.dimensions().iter();
     let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
-    names::original(&Series {
+    let theirs = Series {
         name: text(metric.metric_name()),
         dimensions: dimensions.map(|found| (text(found.name()), text(found.value()))).collect(),
-    })
+    };
+    Listed { ours: names::original(&theirs), theirs }
 }
 
-/// Sums of these series in `from..to`, by periods no finer than `window`; what was never added to is missing.
+/// Sums of these series in `from..to`, by the minute while CloudWatch has them so; what was never added to is missing.
 pub(super) async fn of(
     shared: &Shared,
     namespace: &str,
     series: &[Series],
     from: Timestamp,
     to: Timestamp,
+) -> Result<Sums> {
+    let listed = |series: &Series| Listed { theirs: names::valid(series), ours: series.clone() };
+    let series: Vec<Listed> = series.iter().map(listed).collect();
+    query(shared, namespace, &series, (from, to), MINUTE).await
+}
+
+async fn query(
+    shared: &Shared,
+    namespace: &str,
+    series: &[Listed],
+    (from, to): (Timestamp, Timestamp),
     window: WindowSize,
 ) -> Result<Sums> {
     let mut sums = Sums::new();
@@ -93,7 +114,7 @@ pub(super) async fn of(
         for series in series.chunks(QUERIES) {
             for (index, timestamp, sum) in segment.read(shared, namespace, series).await? {
                 if let Some(series) = series.get(index).filter(|_| segment.holds(timestamp)) {
-                    *sums.entry((series.clone(), timestamp)).or_insert(0.0) += sum;
+                    *sums.entry((series.ours.clone(), timestamp)).or_insert(0.0) += sum;
                 }
             }
         }
@@ -149,11 +170,11 @@ impl Segment {
         &self,
         shared: &Shared,
         namespace: &str,
-        series: &[Series],
+        series: &[Listed],
     ) -> Result<Vec<(usize, Timestamp, f64)>> {
         let from = self.from.plus_millis(-self.from.as_millis().rem_euclid(self.period_ms));
         let to = self.to.plus_millis((-self.to.as_millis()).rem_euclid(1_000));
-        let queries = series.iter().enumerate().map(|(index, series)| self.query(namespace, index, series));
+        let queries = series.iter().enumerate().map(|(index, listed)| self.query(namespace, index, listed));
         let mut pages = shared
             .clients
             .cloudwatch
@@ -174,9 +195,9 @@ impl Segment {
         Ok(sums)
     }
 
-    fn query(&self, namespace: &str, index: usize, series: &Series) -> MetricDataQuery {
+    fn query(&self, namespace: &str, index: usize, series: &Listed) -> MetricDataQuery {
         let period = i32::try_from(self.period_ms / 1_000).unwrap_or(i32::MAX);
-        let metric = send::metric(namespace, series);
+        let metric = send::metric(namespace, &series.theirs);
         let stat = MetricStat::builder().metric(metric).period(period).stat("Sum").build();
         MetricDataQuery::builder().id(format!("m{index}")).metric_stat(stat).return_data(true).build()
     }

@@ -1,4 +1,7 @@
 //! The AWS backend on doubles of the services.
 
+mod bridge;
+mod calls;
 mod leases;
+mod metrics;
 mod moto;
