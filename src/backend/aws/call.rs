@@ -211,3 +211,110 @@ fn wire_bytes(datum: &Datum) -> usize {
     let dimensions = series.dimensions.iter().map(|(name, value)| DIMENSION + name.len() + value.len());
     DATUM + series.name.len() + dimensions.sum::<usize>()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// 2027-01-15T08:00:00Z
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    fn datum(application: String, minutes_ago: i64, value: f64) -> Datum {
+        let dimensions = vec![("ApplicationName".to_owned(), application)];
+        let series = Series { name: "RequestCount".to_owned(), dimensions };
+        Datum { series, timestamp: NOW.plus_millis(-minutes_ago * 60_000), value }
+    }
+
+    fn parcel(id: &str, datums: Vec<Datum>) -> Parcel {
+        Parcel { id: id.to_owned(), datums, rows: Vec::new() }
+    }
+
+    fn pack(units: Vec<Unit>) -> Vec<(Call, VecDeque<Unit>)> {
+        let mut waiting: VecDeque<Unit> = units.into();
+        let mut calls = Vec::new();
+        while !waiting.is_empty() {
+            calls.push(Call::pack("Logtally", &mut waiting, NOW));
+        }
+        calls
+    }
+
+    #[test]
+    fn calls_end_at_each_bound() {
+        let small: Vec<Unit> = (0..199)
+            .flat_map(|n| units(parcel(&n.to_string(), vec![datum("A".to_owned(), 5, 1.0)])).unwrap())
+            .collect();
+        let calls = pack(small);
+        assert_eq!(calls.iter().map(|(_, units)| units.len()).collect::<Vec<_>>(), [99, 99, 1]);
+        assert!(calls.iter().all(|(call, _)| call.datums.len() == 1));
+
+        let many = units(parcel("many", (0..1_001).map(|n| datum(n.to_string(), 5, 1.0)).collect())).unwrap();
+        assert_eq!(many.iter().map(|unit| unit.id.as_str()).collect::<Vec<_>>(), ["many#0", "many#1"]);
+        assert_eq!(pack(many).len(), 2);
+
+        let long = |n: u32| datum(format!("{n:04}").repeat(500), 5, 1.0);
+        let long = units(parcel("long", (0..1_000).map(long).collect())).unwrap();
+        assert_eq!(long.len(), 4, "of at most 1,024 bytes each");
+        for (call, _) in pack(long) {
+            assert!(call.bytes() <= MAX_BYTES && call.encode().unwrap().len() < 400_000);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_published_is_said() {
+        let refusal = |parcel| units(parcel).unwrap_err().to_string();
+        let infinite = parcel("a", vec![datum("A".to_owned(), 5, f64::INFINITY)]);
+        insta::assert_snapshot!(refusal(infinite), @"a value of RequestCount is inf: CloudWatch takes finite numbers up to 2^360");
+        let nan = parcel("a", vec![datum("A".to_owned(), 5, f64::NAN)]);
+        insta::assert_snapshot!(refusal(nan), @"a value of RequestCount is NaN: CloudWatch takes finite numbers up to 2^360");
+        insta::assert_snapshot!(refusal(parcel("", vec![datum("A".to_owned(), 5, 1.0)])), @"rows came without partition key, by which they are known: let the output stream keep its partition keys (UpdateStreamRecordDistributionStrategy USER_PARTITION_KEY)");
+        assert!(units(parcel("", Vec::new())).unwrap().is_empty());
+        assert!(units(parcel("a", vec![datum("A".to_owned(), 5, 2_f64.powi(360))])).is_ok());
+    }
+
+    #[test]
+    fn what_another_version_wrote_is_said() {
+        assert_eq!(Call::decode(b"").unwrap_err().to_string(), "another version of logtally wrote it");
+        assert_eq!(Call::decode(&[2, 0]).unwrap_err().to_string(), "another version of logtally wrote it");
+        assert!(Call::decode(&[FORMAT, 0]).unwrap_err().to_string().starts_with("it is damaged: "));
+    }
+
+    fn datums() -> impl Strategy<Value = Vec<Datum>> {
+        let datum = ("[a-c%é]{0,2}", -200_i64..30_000, 0_u32..9)
+            .prop_map(|(application, age, value)| datum(application, age, f64::from(value)));
+        prop::collection::vec(datum, 0..40)
+    }
+
+    proptest! {
+        #[test]
+        fn calls_hold_every_unit_once_and_their_sums(parcels in prop::collection::vec(datums(), 0..30)) {
+            let mut wanted: BTreeMap<(Series, Timestamp), f64> = BTreeMap::new();
+            let mut all = Vec::new();
+            for (number, datums) in parcels.into_iter().enumerate() {
+                for datum in &datums {
+                    *wanted.entry((datum.series.clone(), datum.timestamp)).or_default() += datum.value;
+                }
+                all.extend(units(parcel(&number.to_string(), datums)).unwrap());
+            }
+            let mut found: BTreeMap<(Series, Timestamp), f64> = BTreeMap::new();
+            let mut taken = Vec::new();
+            for (call, units) in pack(all.clone()) {
+                prop_assert!(call.datums.len() + call.out_of_range.len() <= MAX_DATUMS);
+                prop_assert!(call.is_sendable(NOW));
+                prop_assert!(call.out_of_range.iter().all(|datum| !is_in_range(datum.timestamp, NOW)));
+                prop_assert_eq!(&Call::decode(&call.encode().unwrap()).unwrap(), &call);
+                let keys = |datums: &[Datum]| datums.iter().map(|datum| (datum.series.clone(), datum.timestamp)).collect::<Vec<_>>();
+                let mut distinct = keys(&call.datums);
+                distinct.dedup();
+                prop_assert_eq!(distinct.len(), call.datums.len());
+                for datum in call.datums.into_iter().chain(call.out_of_range) {
+                    *found.entry((datum.series, datum.timestamp)).or_default() += datum.value;
+                }
+                taken.extend(units);
+            }
+            prop_assert_eq!(taken, all);
+            prop_assert_eq!(found, wanted);
+        }
+    }
+}

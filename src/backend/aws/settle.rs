@@ -60,7 +60,7 @@ pub enum Verdict {
     Waiting(Timestamp),
     /// The metric lacked it; sending it failed for this reason: still in doubt.
     NotSent(String),
-    /// The metric is neither what it would be with it nor without it; the first series that shows it: still in doubt.
+    /// The metric is what it would be neither with it nor without it; the first series that shows it: still in doubt.
     Undecided(Option<Difference>),
 }
 
