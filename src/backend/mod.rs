@@ -220,6 +220,12 @@ pub struct Published {
     pub datums: u64,
     /// Parcels of which nobody knows whether they were added: never resent blindly.
     pub in_doubt: u64,
+    /// Calls in doubt that were sent again by the policy, each of which may count twice.
+    pub resent: u64,
+    /// Datums that the service does not take for their age, or for being too far ahead: reported, and never added.
+    pub out_of_range: u64,
+    /// Datums that the service refused for good: reported, kept in the ledger, and never added.
+    pub refused: u64,
 }
 
 /// The stages that hold a lock of their own.

@@ -24,6 +24,9 @@ pub const HEARTBEAT: &str = "Heartbeat";
 /// Producers that neither said they are alive nor goodbye.
 pub const SILENT_PRODUCERS: &str = "SilentProducers";
 
+/// Parcels of which nobody knows whether they were added, stamped with the window in which that came about.
+pub const IN_DOUBT: &str = "InDoubt";
+
 /// A metric: its name and its dimensions.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Series {

@@ -101,6 +101,8 @@ pub struct WindowSizeError(i64);
 impl WindowSize {
     /// Five minutes, the window of the pipeline this one replaces.
     pub const FIVE_MINUTES: Self = Self(300_000);
+    /// A minute, the finest that CloudWatch keeps for long.
+    pub const MINUTE: Self = Self(60_000);
 
     /// From milliseconds.
     ///

@@ -104,7 +104,7 @@ impl Call<'_> {
 }
 
 /// Why there was no answer: the innermost causes say it best.
-fn reason(error: &(dyn Error + 'static)) -> String {
+pub(super) fn reason(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(error.source(), |cause| (*cause).source());
     let mut texts: Vec<String> = causes.map(ToString::to_string).filter(|text| !text.is_empty()).collect();
     texts.dedup();

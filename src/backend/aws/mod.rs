@@ -2,22 +2,28 @@
 //! sent of its files.
 //!
 //! Reading order: `client` and `error` (the services and what they refuse), `stream`, `payload`, `shard` and `reader`
-//! (Kinesis), `checkpoint` and `lease` (DynamoDB, S3), `metrics` and `ledger` (CloudWatch), `reference` (S3). Every
+//! (Kinesis), `checkpoint` and `lease` (DynamoDB, S3), `names`, `call`, `ledger`,
+//! `entries`, `send`, `metrics`, `sums`, `doubt`, `settle` and `plan` (CloudWatch, and what was sent to it), `reference` (S3). Every
 //! limit names its source; retries are where `backend::retry` makes them, except for what the SDK does by itself.
 
 mod aggregate;
+mod call;
 mod checkpoint;
 mod client;
 mod cut;
 mod dead_letters;
+mod doubt;
+mod entries;
 mod error;
 pub mod handed;
 mod holder;
 mod lease;
 mod ledger;
 mod metrics;
+mod names;
 mod pace;
 mod payload;
+mod plan;
 mod poll;
 mod position;
 pub mod probe;
@@ -25,10 +31,13 @@ mod put;
 mod reader;
 mod records;
 pub mod reference;
+mod send;
+mod settle;
 mod shard;
 mod stored;
 mod stream;
 mod summary;
+mod sums;
 mod table;
 
 use std::sync::Arc;
@@ -39,8 +48,10 @@ pub use self::{
     client::Clients,
     dead_letters::{DeadLetter, DeadLetters},
     metrics::Metrics,
+    plan::{Plan, PlannedCall, PlannedDatum, PlannedDimension},
     reader::Reader,
     reference::{Object, ObjectName},
+    settle::{Account, AccountLine, Difference, SettledCall, Settlement, Verdict},
     stream::Writer,
 };
 use crate::{
@@ -209,7 +220,7 @@ impl Backend for Aws {
     }
 
     async fn read_metrics(&self, name: &str, from: Timestamp, to: Timestamp) -> Result<Vec<Datum>> {
-        metrics::read(&self.shared, name, from, to).await
+        sums::read(&self.shared, name, from, to).await
     }
 
     async fn reference(&self, location: &str) -> Result<Object> {

@@ -1,8 +1,11 @@
 //! The AWS backend against doubles of the services. What both backends must do is in `contract`.
 
+mod bridge;
+mod calls;
 pub(crate) mod double;
 mod kinesis;
 mod leases;
+mod metrics;
 mod moto;
 mod refusals;
 mod stub;

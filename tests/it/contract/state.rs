@@ -84,7 +84,8 @@ pub(crate) async fn adds_a_parcel_once(place: &impl Place) {
     let first = || parcel("p/1/shard/1/0", vec![datum("Billing", start, 5.0), datum("Shop", start, 1.0)]);
     let second =
         || parcel("p/1/shard/2/0", vec![datum("Billing", start, 2.5), datum("Billing", start + 1_000, 1.0)]);
-    let counted = |parcels, duplicates, datums| Published { parcels, duplicates, datums, in_doubt: 0 };
+    let counted =
+        |parcels, duplicates, datums| Published { parcels, duplicates, datums, ..Published::default() };
     assert_eq!(metrics.publish(vec![first(), first()]).await.unwrap(), counted(1, 1, 2));
     drop((metrics, backend));
     let backend = place.open().await;
