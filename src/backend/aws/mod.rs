@@ -1,14 +1,16 @@
 //! The pipeline on AWS: Kinesis, DynamoDB, S3 and CloudWatch. Keeps nothing on this machine but what a producer has
 //! sent of its files.
 //!
-//! Reading order: `client` and `error` (the services and what they refuse), `stream`, `payload`, `shard` and `reader`
-//! (Kinesis), `checkpoint` and `lease` (DynamoDB, S3), `metrics` and `ledger` (CloudWatch), `reference` (S3). Every
-//! limit names its source; retries are where `backend::retry` makes them, except for what the SDK does by itself.
+//! Reading order: `client` and `error` (the services and what they refuse), `position`, `shard`, `reader` with `poll`,
+//! `fanout` and `payload`, `stream` with `put` (Kinesis), `checkpoint` and `lease` (DynamoDB, S3), `metrics` and
+//! `ledger` (CloudWatch), `reference` (S3). Every limit names its source; retries are where `backend::retry` makes
+//! them, except for what the SDK does by itself and the records that `put` sends again.
 
 mod aggregate;
 mod checkpoint;
 mod client;
 mod error;
+mod fanout;
 mod lease;
 mod ledger;
 mod metrics;
