@@ -87,7 +87,7 @@ impl Push {
             let asked = cursor.shared.settings.clock.now();
             match timeout(SILENCE, self.next(cursor)).await {
                 Ok(Ok(Event::Some { event, awaited })) => {
-                    let read = self.take(event, position.complete_to, asked);
+                    let read = self.take(event, position, asked);
                     // One that has lain here, and holds nothing, says nothing about now.
                     if awaited || read.end || read.behind_ms > 0 || !read.records.is_empty() {
                         return Ok(read);
@@ -159,13 +159,24 @@ impl Push {
         }
     }
 
-    fn take(&mut self, event: SubscribeToShardEvent, complete_to: Timestamp, asked: Timestamp) -> Read {
-        self.ending = event.child_shards.is_some_and(|children| !children.is_empty());
+    fn take(&mut self, event: SubscribeToShardEvent, position: &Position, asked: Timestamp) -> Read {
+        let SubscribeToShardEvent { mut records, child_shards, millis_behind_latest, .. } = event;
+        self.ending = child_shards.is_some_and(|children| !children.is_empty());
         self.continuation = Some(event.continuation_sequence_number).filter(|next| !next.is_empty());
-        let end = self.ending && (event.records.is_empty() || self.continuation.is_none());
-        let behind_ms = u64::try_from(event.millis_behind_latest).unwrap_or(0);
-        Read { records: Arc::new(raw(event.records, complete_to)), taken: 0, asked, behind_ms, end }
+        let end = self.ending && (records.is_empty() || self.continuation.is_none());
+        if let Place::Behind(last) = &position.place {
+            // A new subscription may begin with what the last one ended with.
+            records.retain(|record| follows(&record.sequence_number, last));
+        }
+        let records = Arc::new(raw(records, position.complete_to));
+        let behind_ms = u64::try_from(millis_behind_latest).unwrap_or(0);
+        Read { records, taken: 0, asked, behind_ms, end }
     }
+}
+
+/// Whether one sequence number is larger: they are decimal numbers without leading zeros (`SequenceNumber`).
+fn follows(sequence: &str, last: &str) -> bool {
+    (sequence.len(), sequence) > (last.len(), last)
 }
 
 fn starting(place: &Place, continuation: Option<&str>) -> Result<StartingPosition> {
@@ -226,6 +237,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::backend::aws::payload::Raw;
 
     fn push() -> Push {
         Push {
@@ -255,6 +267,10 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_millis(9);
 
+    fn behind(sequence: &str) -> Position {
+        Position { place: Place::Behind(sequence.to_owned()), complete_to: NOW }
+    }
+
     fn from(push: &Push) -> String {
         let from = starting(&Place::Horizon, push.continuation.as_deref()).unwrap();
         format!("{} {}", from.r#type().as_str(), from.sequence_number().unwrap_or_default())
@@ -264,19 +280,26 @@ mod tests {
     fn it_goes_on_behind_the_last_event_records_or_not() {
         let mut push = push();
         assert_eq!(from(&push), "TRIM_HORIZON ");
-        push.take(event(&["5"], "5", false), NOW, NOW);
+        push.take(event(&["5"], "5", false), &behind("1"), NOW);
         assert_eq!(from(&push), "AFTER_SEQUENCE_NUMBER 5");
-        push.take(event(&[], "8", false), NOW, NOW);
+        push.take(event(&[], "8", false), &behind("1"), NOW);
         assert_eq!(from(&push), "AFTER_SEQUENCE_NUMBER 8");
+    }
+
+    #[test]
+    fn what_a_new_subscription_repeats_is_passed_over() {
+        let read = push().take(event(&["8", "9", "10", "11"], "11", false), &behind("9"), NOW);
+        let sequences: Vec<&str> = read.records.iter().map(Raw::sequence_number).collect();
+        assert_eq!(sequences, ["10", "11"]);
     }
 
     #[test]
     fn a_shard_ends_with_its_children_and_nothing_to_go_on_with() {
         let mut push = push();
-        assert!(!push.take(event(&["5"], "5", true), NOW, NOW).end, "records may follow");
+        assert!(!push.take(event(&["5"], "5", true), &behind("1"), NOW).end, "records may follow");
         assert!(push.ending);
-        assert!(push.take(event(&[], "5", true), NOW, NOW).end);
-        assert!(push.take(event(&["5"], "", true), NOW, NOW).end);
-        assert!(!push.take(event(&[], "", false), NOW, NOW).end);
+        assert!(push.take(event(&[], "5", true), &behind("1"), NOW).end);
+        assert!(push.take(event(&["5"], "", true), &behind("1"), NOW).end);
+        assert!(!push.take(event(&[], "", false), &behind("1"), NOW).end);
     }
 }

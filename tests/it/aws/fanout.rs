@@ -1,20 +1,31 @@
 //! Enhanced fan-out: subscriptions that end, and shards that do. The rest is in `contract`.
+//!
+//! The double begins every subscription at the oldest record, whatever it is asked for; what it is asked for is looked
+//! at where a stub answers.
+
+use std::sync::{Arc, Mutex};
 
 use aws_sdk_kinesis::primitives::Blob;
 use ferrokinesis::store::StoreOptions;
 use logtally::{
     backend::{
-        Backend, StartAt, Stream, StreamReader,
+        Backend, BackendError, SequenceNumber, ShardId, StartAt, Stream, StreamReader,
         aws::{Aws, Clients, Settings},
     },
     clock::Clock,
 };
 
-use super::double::{INPUT, Kinesis};
+use serde_json::{Value, json};
 
-async fn open(kinesis: &Kinesis) -> Aws {
+use super::{
+    double::{INPUT, Kinesis},
+    refusals::shard,
+    stub::Stub,
+};
+
+async fn open(config: &aws_config::SdkConfig) -> Aws {
     let settings = Settings { fan_out: true, ..Settings::new("worker", Clock::system()) };
-    Aws::open(Clients::new(&kinesis.config), settings).await.unwrap()
+    Aws::open(Clients::new(config), settings).await.unwrap()
 }
 
 async fn put(kinesis: &Kinesis, data: &str) {
@@ -36,7 +47,7 @@ async fn read(reader: &mut impl StreamReader, count: usize) -> Vec<String> {
 async fn a_subscription_that_ends_is_made_anew_and_goes_on_where_it_was() {
     let short = StoreOptions { subscribe_to_shard_session_ms: 300, ..StoreOptions::default() };
     let kinesis = Kinesis::with(short).await;
-    let backend = open(&kinesis).await;
+    let backend = open(&kinesis.config).await;
     let shard = backend.shards(Stream::Input).await.unwrap().remove(0).id;
     let mut reader = backend.reader(Stream::Input, &shard, StartAt::TrimHorizon).await.unwrap();
     put(&kinesis, "a").await;
@@ -51,7 +62,7 @@ async fn a_subscription_that_ends_is_made_anew_and_goes_on_where_it_was() {
 async fn one_consumer_is_registered_for_all_and_a_closed_shard_ends() {
     let few = StoreOptions { subscribe_to_shard_event_record_limit: 2, ..StoreOptions::default() };
     let kinesis = Kinesis::with(few).await;
-    let (backend, other) = (open(&kinesis).await, open(&kinesis).await);
+    let (backend, other) = (open(&kinesis.config).await, open(&kinesis.config).await);
     let shard = backend.shards(Stream::Input).await.unwrap().remove(0).id;
     for data in ["a", "b", "c", "d", "e"] {
         put(&kinesis, data).await;
@@ -71,4 +82,49 @@ async fn one_consumer_is_registered_for_all_and_a_closed_shard_ends() {
     let consumers = kinesis.client.list_stream_consumers().stream_arn(arn).send().await.unwrap().consumers;
     let names: Vec<_> = consumers.unwrap().into_iter().map(|consumer| consumer.consumer_name).collect();
     assert_eq!(names, ["default"]);
+}
+
+#[tokio::test]
+async fn it_subscribes_from_the_position_and_waits_while_another_subscription_ends() {
+    let asked = Arc::new(Mutex::new(Value::Null));
+    let service = Arc::clone(&asked);
+    let stub = Stub::start(move |operation, body| match operation {
+        "DescribeStreamConsumer" => (
+            200,
+            json!({"ConsumerDescription": {
+                "ConsumerName": "default", "ConsumerARN": "arn:consumer", "ConsumerStatus": "ACTIVE",
+                "ConsumerCreationTimestamp": 1, "StreamARN": "arn",
+            }}),
+        ),
+        "SubscribeToShard" => {
+            *service.lock().unwrap() = body.clone();
+            (
+                400,
+                json!({"__type": "ResourceInUseException", "message": "Another active subscription exists"}),
+            )
+        }
+        _ => shard(operation, body),
+    })
+    .await;
+    let backend = open(&stub.config).await;
+    let id = ShardId("shardId-000000000000".to_owned());
+    let now = Clock::system().now().as_millis();
+    for (start, expected) in [
+        (StartAt::TrimHorizon, json!({"Type": "TRIM_HORIZON"})),
+        (
+            StartAt::After(SequenceNumber(format!("77@{now}"))),
+            json!({"Type": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": "77"}),
+        ),
+        (
+            StartAt::After(SequenceNumber(format!("AT_TIMESTAMP:5000@{now}"))),
+            json!({"Type": "AT_TIMESTAMP", "Timestamp": 5}),
+        ),
+    ] {
+        let mut reader = backend.reader(Stream::Input, &id, start).await.unwrap();
+        let read = reader.next_batch().await;
+        assert!(matches!(read, Err(BackendError::Busy { .. })), "{read:?}");
+        let asked = asked.lock().unwrap();
+        assert_eq!(asked["StartingPosition"], expected);
+        assert_eq!((&asked["ConsumerARN"], &asked["ShardId"]), (&json!("arn:consumer"), &json!(id.0)));
+    }
 }

@@ -41,8 +41,12 @@ impl Place for Doubles {
 
     async fn open(&self) -> Aws {
         let local = embedded::Settings::new(self.directory.path().join("local.db"), self.clock.clock());
-        let settings =
-            Settings { tip_wait_ms: 10, local: Some(local), ..Settings::new("worker", self.clock.clock()) };
+        let settings = Settings {
+            tip_wait_ms: 10,
+            fan_out: self.fan_out,
+            local: Some(local),
+            ..Settings::new("worker", self.clock.clock())
+        };
         Aws::open(Clients::new(&self.kinesis.config), settings).await.unwrap()
     }
 
