@@ -5,6 +5,10 @@
 //! (Kinesis), `checkpoint` and `lease` (DynamoDB, S3), `names`, `call`, `ledger`,
 //! `entries`, `send`, `metrics`, `sums`, `doubt`, `settle` and `plan` (CloudWatch, and what was sent to it), `reference` (S3). Every
 //! limit names its source; retries are where `backend::retry` makes them, except for what the SDK does by itself.
+//! Reading order: `client` and `error` (the services and what they refuse), `position`, `shard`, `reader` with `poll`,
+//! `fanout` and `payload`, `stream` with `put` (Kinesis), `checkpoint` and `lease` (DynamoDB, S3), `metrics` and
+//! `ledger` (CloudWatch), `reference` (S3). Every limit names its source; retries are where `backend::retry` makes
+//! them, except for what the SDK does by itself and the records that `put` sends again.
 
 mod aggregate;
 mod call;
@@ -15,6 +19,7 @@ mod dead_letters;
 mod doubt;
 mod entries;
 mod error;
+mod fanout;
 pub mod handed;
 mod holder;
 mod lease;

@@ -35,17 +35,11 @@ pub(super) struct Poll {
     limit: i32,
 }
 
-impl Default for Poll {
-    fn default() -> Self {
-        Self { iterator: None, pace: Pace::default(), limit: FIRST_LIMIT }
-    }
-}
-
 impl Poll {
-    /// Gets the first iterator.
-    pub(super) async fn open(&mut self, cursor: &Cursor<'_>, place: &Place) -> Result<()> {
-        self.iterator = Some(cursor.iterator(place).await?);
-        Ok(())
+    /// Begins at `place`; fails for a position that the stream does not know.
+    pub(super) async fn open(cursor: &Cursor<'_>, place: &Place) -> Result<Self> {
+        let iterator = Some(cursor.iterator(place).await?);
+        Ok(Self { iterator, pace: Pace::default(), limit: FIRST_LIMIT })
     }
 
     /// What follows `position`; waits for the shard to bear a call. Cancel-safe.

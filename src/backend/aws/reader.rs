@@ -14,6 +14,7 @@ use crate::{
         BackendError, Batch, Loss, Result, SequenceNumber, Shard, ShardId, StartAt, Stream, StreamReader,
         aws::{
             Shared,
+            fanout::Push,
             payload::{self, Raw, Unpacked},
             poll::Poll,
             position::{Place, Position},
@@ -34,7 +35,7 @@ pub struct Reader {
     shared: Arc<Shared>,
     stream: Stream,
     shard: Shard,
-    source: Poll,
+    source: Source,
     /// Behind what was handed out.
     position: Position,
     /// What was read and not handed out yet.
@@ -42,6 +43,13 @@ pub struct Reader {
     /// Retention would take what somebody has a claim to.
     claims: bool,
     warned: bool,
+}
+
+/// How records come.
+#[derive(Debug)]
+enum Source {
+    Poll(Poll),
+    Push(Box<Push>),
 }
 
 /// What one read gave.
@@ -75,9 +83,12 @@ impl Reader {
         };
         let read =
             Read { records: Arc::default(), taken: 0, asked: Timestamp::MIN, behind_ms: 0, end: false };
-        let mut source = Poll::default();
         // A position that Kinesis does not know is an error now.
-        source.open(&cursor, &position.place).await?;
+        let source = if shared.settings.fan_out {
+            Source::Push(Box::new(Push::open(&cursor, &position.place).await?))
+        } else {
+            Source::Poll(Poll::open(&cursor, &position.place).await?)
+        };
         let mut reader = Self { shared, stream, shard: found, source, position, read, claims, warned: false };
         reader.refuse_gone().await?;
         Ok(reader)
@@ -106,7 +117,10 @@ impl Reader {
 
     async fn fetch(&mut self) -> Result<()> {
         let cursor = Cursor { shared: &self.shared, stream: self.stream, shard: &self.shard.id };
-        let read = self.source.read(&cursor, &self.position).await?;
+        let read = match &mut self.source {
+            Source::Poll(poll) => poll.read(&cursor, &self.position).await?,
+            Source::Push(push) => push.read(&cursor, &self.position).await?,
+        };
         if !self.warned && read.records.iter().any(|record| record.key.is_empty()) {
             self.warned = true;
             tracing::warn!(

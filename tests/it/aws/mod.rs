@@ -3,6 +3,7 @@
 mod bridge;
 mod calls;
 pub(crate) mod double;
+mod fanout;
 mod kinesis;
 mod leases;
 mod metrics;

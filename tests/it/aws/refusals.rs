@@ -86,8 +86,8 @@ async fn a_service_out_of_reach_is_waited_for() {
     assert!(said.starts_with("busy: kinesis:ListShards on stream logtally-input: "), "{said}");
 }
 
-/// What reading a shard takes, for one that holds one record without a key and then throttles.
-fn stripped(operation: &str, _: &Value) -> (u16, Value) {
+/// What reading a shard takes, for one whose stream strips keys, and answers one record for ever.
+pub(crate) fn shard(operation: &str, _: &Value) -> (u16, Value) {
     match operation {
         "DescribeStreamSummary" => (
             200,
@@ -122,7 +122,7 @@ fn stripped(operation: &str, _: &Value) -> (u16, Value) {
 
 #[tokio::test]
 async fn records_without_keys_are_read() {
-    let stub = Stub::start(stripped).await;
+    let stub = Stub::start(shard).await;
     let backend = open(&stub.config).await;
     let shard = backend.shards(Stream::Input).await.unwrap().remove(0).id;
     let mut reader = backend.reader(Stream::Input, &shard, StartAt::TrimHorizon).await.unwrap();
@@ -134,7 +134,7 @@ async fn records_without_keys_are_read() {
 
 #[tokio::test]
 async fn a_stream_may_allow_larger_records_and_no_larger_ones_are_sent() {
-    let stub = Stub::start(stripped).await;
+    let stub = Stub::start(shard).await;
     let backend = open(&stub.config).await;
     let mut writer = backend.writer(Stream::Output).await.unwrap();
     let mut put = async |bytes: usize| {

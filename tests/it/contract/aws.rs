@@ -18,6 +18,7 @@ struct Doubles {
     kinesis: Kinesis,
     directory: TempDir,
     clock: TestClock,
+    fan_out: bool,
 }
 
 impl Doubles {
@@ -26,7 +27,12 @@ impl Doubles {
             kinesis: Kinesis::start().await,
             directory: tempfile::tempdir().unwrap(),
             clock: TestClock::going(),
+            fan_out: false,
         }
+    }
+
+    async fn with_fan_out() -> Self {
+        Self { fan_out: true, ..Self::new().await }
     }
 }
 
@@ -35,8 +41,12 @@ impl Place for Doubles {
 
     async fn open(&self) -> Aws {
         let local = embedded::Settings::new(self.directory.path().join("local.db"), self.clock.clock());
-        let settings =
-            Settings { tip_wait_ms: 10, local: Some(local), ..Settings::new("worker", self.clock.clock()) };
+        let settings = Settings {
+            tip_wait_ms: 10,
+            fan_out: self.fan_out,
+            local: Some(local),
+            ..Settings::new("worker", self.clock.clock())
+        };
         Aws::open(Clients::new(&self.kinesis.config), settings).await.unwrap()
     }
 
@@ -67,17 +77,18 @@ impl Place for Doubles {
 }
 
 macro_rules! contract {
-    ($($part:ident::$name:ident,)+) => {
+    ($place:expr; $($part:ident::$name:ident,)+) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                $part::$name(&Doubles::new().await).await;
+                $part::$name(&$place.await).await;
             }
         )+
     };
 }
 
 contract! {
+    Doubles::new();
     stream::keeps_the_order_within_a_shard,
     stream::gives_back_what_was_appended,
     stream::divides_the_whole_hash_space,
@@ -94,4 +105,22 @@ contract! {
     stream::loses_nothing_when_a_read_is_cancelled,
     stream::says_what_is_gone,
     stream::stores_sources_with_their_records,
+}
+
+/// What differs where a shard is sent instead of asked for: reading.
+mod fan_out {
+    use super::{Doubles, stream};
+
+    contract! {
+        Doubles::with_fan_out();
+        stream::keeps_the_order_within_a_shard,
+        stream::gives_back_what_was_appended,
+        stream::starts_where_it_is_told,
+        stream::refuses_a_shard_it_does_not_have,
+        stream::is_complete_to_the_time_of_asking_at_the_tip,
+        stream::reads_what_several_processes_append,
+        stream::never_gives_what_it_declared_complete,
+        stream::loses_nothing_when_a_read_is_cancelled,
+        stream::says_what_is_gone,
+    }
 }
