@@ -1,4 +1,7 @@
 //! The AWS backend on doubles of the services.
 
+mod cuts;
 mod leases;
+mod line;
 mod moto;
+mod workers;
