@@ -4,4 +4,5 @@ mod cuts;
 mod leases;
 mod line;
 mod moto;
+mod reference;
 mod workers;
