@@ -127,10 +127,10 @@ impl Holder {
     /// As the port has it. Leases are taken in the order of their shards, so that of several workers the one that has
     /// the first shard gets all; the others watch it.
     pub(super) async fn hold_all(self: &Arc<Self>, shards: &[Shard]) -> Result<()> {
-        let mut book = self.book.lock().await;
+        let _alone = self.book.lock().await;
         let mut shards = shards.to_vec();
         shards.sort_by(|one, other| one.id.cmp(&other.id));
-        let taken = self.take_all(&mut book, &shards).await;
+        let taken = self.take_all(&shards).await;
         if taken.is_err() {
             self.release_but(&[]).await;
         }
@@ -211,7 +211,9 @@ impl Holder {
         self.tenures.remove_if(&tenure.shard, |_, now| Arc::ptr_eq(now, tenure));
     }
 
-    async fn take_all(self: &Arc<Self>, book: &mut Book, shards: &[Shard]) -> Result<()> {
+    async fn take_all(self: &Arc<Self>, shards: &[Shard]) -> Result<()> {
+        // Who was alive before may have been stopped since, to make way.
+        let mut book = Book::new(self.lease_ms);
         loop {
             let seen = self.look(shards).await?;
             book.look(self.now_ms(), &seen);

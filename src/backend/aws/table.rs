@@ -263,8 +263,10 @@ impl Table {
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
-        let message = error.message().unwrap_or_default();
-        if error.code() == Some("ValidationException") && message.contains("key") {
+        // The keys are all that can be wrong with a request to read.
+        let about_keys =
+            action.ends_with("GetItem") || error.message().is_some_and(|why| why.contains("key"));
+        if error.code() == Some("ValidationException") && about_keys {
             return self.other_schema();
         }
         Call { action, kind: "table", name: &self.name }.fault(error)

@@ -2,11 +2,15 @@
 
 mod bridge;
 mod calls;
+mod cuts;
 pub(crate) mod double;
 mod fanout;
 mod kinesis;
 mod leases;
+mod line;
 mod metrics;
 mod moto;
+mod reference;
 mod refusals;
 mod stub;
+mod workers;

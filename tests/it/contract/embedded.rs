@@ -80,6 +80,7 @@ contract! {
     stream::stores_sources_with_their_records,
     state::saves_a_cut_and_its_outbox_once,
     state::gives_a_stage_to_one_holder,
+    state::gives_a_shard_to_one_holder,
     state::adds_a_parcel_once,
     state::keeps_the_cut_of_an_unknown_shard_apart,
 }

@@ -3,7 +3,7 @@
 use logtally::{
     backend::{
         Backend, BackendError, Checkpoint, CheckpointStore, Datum, MetricSink, Outbox, Outgoing, Parcel,
-        Published, SequenceNumber, Series, ShardId, Stage, Stream,
+        Published, SequenceNumber, Series, Shard, ShardId, Stage, Stream,
     },
     engine::time::Timestamp,
 };
@@ -12,6 +12,12 @@ use super::{Place, append, drain_all, record, texts};
 
 fn cut(position: &str, state: &[u8]) -> Checkpoint {
     Checkpoint { position: Some(SequenceNumber(position.to_owned())), state: state.to_vec(), ended: false }
+}
+
+/// Holds all of `shards`, as a stage does before it loads and saves their cuts.
+async fn hold(store: &impl CheckpointStore, shards: &[Shard]) {
+    let held = store.hold(shards, true).await.unwrap();
+    assert!(shards.iter().all(|shard| held.shards.contains(&shard.id)), "{held:?}");
 }
 
 /// Sends an outbox that the backend only stored, as a stage does.
@@ -26,7 +32,9 @@ pub(crate) async fn saves_a_cut_and_its_outbox_once(place: &impl Place) {
     let backend = place.open().await;
     let shards = backend.shards(Stream::Input).await.unwrap();
     let store = backend.checkpoints(Stage::Analyze).await.unwrap();
+    hold(&store, &shards).await;
     assert!(store.load(&shards[0].id).await.unwrap().is_none());
+    assert!(store.load(&shards[1].id).await.unwrap().is_none());
 
     for (position, text) in [("1", "first"), ("2", "second")] {
         let outbox = vec![record("rows", text)];
@@ -59,6 +67,39 @@ pub(crate) async fn gives_a_stage_to_one_holder(place: &impl Place) {
         assert!(matches!(second, Err(BackendError::Closed { .. })), "{stage:?} twice");
         drop(copy);
         other.checkpoints(stage).await.unwrap();
+    }
+}
+
+/// Whether the backend locks the stage as a whole or each shard.
+pub(crate) async fn gives_a_shard_to_one_holder(place: &impl Place) {
+    let (backend, other) = (place.open().await, place.open().await);
+    for (stage, stream) in [(Stage::Analyze, Stream::Input), (Stage::Deliver, Stream::Output)] {
+        let shards = backend.shards(stream).await.unwrap();
+        let first = backend.checkpoints(stage).await.unwrap();
+        hold(&first, &shards).await;
+        let second = match other.checkpoints(stage).await {
+            Err(BackendError::Closed { .. }) => None,
+            second => Some(second.unwrap()),
+        };
+        if let Some(second) = &second {
+            assert_eq!(second.hold(&shards, true).await.unwrap().shards, []);
+            second.load(&shards[0].id).await.unwrap();
+            let refused = second.save(&shards[0].id, cut("1", b"second"), Vec::new()).await;
+            assert!(matches!(refused, Err(BackendError::Closed { .. })), "{refused:?}");
+        }
+        first.load(&shards[0].id).await.unwrap();
+        first.save(&shards[0].id, cut("1", b"first"), Vec::new()).await.unwrap();
+        for shard in &shards {
+            first.release(&shard.id).await.unwrap();
+        }
+        drop(first);
+        let second = match second {
+            Some(second) => second,
+            None => other.checkpoints(stage).await.unwrap(),
+        };
+        hold(&second, &shards).await;
+        let (found, _) = second.load(&shards[0].id).await.unwrap().unwrap();
+        assert_eq!(found, cut("1", b"first"));
     }
 }
 
@@ -106,7 +147,11 @@ pub(crate) async fn adds_a_parcel_once(place: &impl Place) {
 pub(crate) async fn keeps_the_cut_of_an_unknown_shard_apart(place: &impl Place) {
     let backend = place.open().await;
     let store = backend.checkpoints(Stage::Analyze).await.unwrap();
-    let child = ShardId("shardId-000000000077".to_owned());
+    let mut shard = backend.shards(Stream::Input).await.unwrap()[0].clone();
+    shard.id = ShardId("shardId-000000000077".to_owned());
+    hold(&store, std::slice::from_ref(&shard)).await;
+    let child = shard.id;
+    assert!(store.load(&child).await.unwrap().is_none());
     store.save(&child, cut("1", b"child"), Vec::new()).await.unwrap();
     let first = &backend.shards(Stream::Input).await.unwrap()[0].id;
     assert!(store.load(first).await.unwrap().is_none());
