@@ -196,12 +196,12 @@ fn check_file(path: &Path, format: &LogFormat) -> Finding {
     let sample = || -> Result<String, Error> {
         let mut text = Vec::new();
         open_log(path)?.take(SAMPLE_BYTES).read_to_end(&mut text)?;
-        let (mut rest, mut stamps) = (text.as_slice(), StampCache::default());
+        let (mut rest, mut stamps, mut memory) = (text.as_slice(), StampCache::default(), Vec::new());
         let (mut parsed, mut lines) = (0, Vec::new());
         while !rest.is_empty() && lines.len() < SAMPLE_LINES {
             let (line, after) = split_line(rest);
             rest = after;
-            parsed += usize::from(format.parse(line, &mut stamps).is_ok());
+            parsed += usize::from(format.parse_or_object(line, &mut memory, &mut stamps).is_ok());
             lines.push(line);
         }
         if parsed == 0 && !lines.is_empty() {
