@@ -8,7 +8,7 @@ use std::{
 use rustix::fs::Access;
 
 use crate::{
-    app::{Error, Exit, output::Results, settings},
+    app::{Error, Exit, agent_view, output::Results, settings},
     backend::embedded::reference::CsvFile,
     cli::{CheckArgs, ParseArgs, ReferenceAction, ReferenceArgs},
     clock::Clock,
@@ -125,6 +125,9 @@ pub(crate) async fn check(args: CheckArgs, config: Config) -> Result<Exit, Error
         });
         findings.push(Finding::of("alarms", alarms));
     }
+    if let Some(file) = &args.agent_config {
+        findings.extend(agent_view::check(file));
+    }
     findings.extend(check_files(&config));
     findings.push(Finding::of("state directory", check_state(&config).await));
     let columns = vec![
@@ -143,10 +146,10 @@ pub(crate) async fn check(args: CheckArgs, config: Config) -> Result<Exit, Error
     Ok(if failed { Exit::Config } else { Exit::Success })
 }
 
-struct Finding {
-    what: String,
-    failed: bool,
-    detail: String,
+pub(super) struct Finding {
+    pub(super) what: String,
+    pub(super) failed: bool,
+    pub(super) detail: String,
 }
 
 impl Finding {

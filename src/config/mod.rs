@@ -4,6 +4,7 @@
 //! is refused with the file's line, the variable or the flag that said it. Log formats and alarm rules stay texts here,
 //! because the engine compiles them.
 
+pub mod agent;
 pub mod environment;
 mod keys;
 mod load;

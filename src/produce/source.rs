@@ -121,7 +121,7 @@ fn read_files(mut tailer: Tailer, mut records: Option<Box<Records>>, wires: &Wir
                     pieces.append(&mut records.quiet(now, draining && quiet));
                 }
                 note(records.noted());
-                tailer.states_behind(records.held())
+                tailer.states_behind(&records.held())
             }
         };
         let read = Read { pieces, born, states };

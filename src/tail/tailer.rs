@@ -282,12 +282,12 @@ impl Tailer {
     /// Positions are those of what was handed out up to now. The caller stores the states with the pieces, also when
     /// there are none.
     pub fn states(&mut self) -> Vec<State> {
-        self.states_behind(BTreeMap::new())
+        self.states_behind(&BTreeMap::new())
     }
 
     /// As [`Self::states`], for a caller that holds bytes back: `held` says by generation from which offset on. The
     /// positions of these sources are no further than that.
-    pub fn states_behind(&mut self, held: BTreeMap<u64, u64>) -> Vec<State> {
+    pub fn states_behind(&mut self, held: &BTreeMap<u64, u64>) -> Vec<State> {
         let mut states = Vec::new();
         for (generation, before) in std::mem::replace(&mut self.held, held.clone()) {
             if held.get(&generation) != Some(&before)
