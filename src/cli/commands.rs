@@ -43,8 +43,8 @@ Examples:
   zcat old.log.gz | logtally produce -                   standard input
   logtally produce --agent-config /etc/aws-kinesis/agent.json
 
-With --agent-config it does what the Amazon Kinesis Agent does with the flows of that file and of agent.d
-beside it, as far as logtally check --agent-config says so.")]
+With --agent-config it serves the flows of that file, and of agent.d beside it, as the Amazon
+Kinesis Agent does; logtally check --agent-config says how far.")]
 pub struct ProduceArgs {
     /// Files and patterns to follow; - is standard input [default: as configured]
     #[arg(value_name = "FILES")]

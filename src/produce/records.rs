@@ -184,3 +184,155 @@ fn lines(piece: &Piece) -> Vec<Line<'_>> {
     }
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        engine::agent::{Chain, Step, pattern},
+        produce::shape::PartitionKeys,
+    };
+
+    const GENERATION: u64 = 7;
+
+    fn shape(starts: Option<&str>, skip_header_lines: u64, steps: Vec<Step>) -> Arc<AgentShape> {
+        Arc::new(AgentShape {
+            starts: starts.map(|pattern| pattern::Start::new(pattern).unwrap()),
+            skip_header_lines,
+            terminator: b"...\n".to_vec(),
+            chain: Chain(steps),
+            keys: PartitionKeys::Random,
+            append_records: 500,
+            append_bytes: usize::MAX,
+            patience_ms: 5_000,
+        })
+    }
+
+    fn piece(start: u64, data: &[u8]) -> Piece {
+        Piece::whole(GENERATION, start, data)
+    }
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    fn texts(records: Vec<Piece>) -> Vec<String> {
+        records.into_iter().map(|record| String::from_utf8(record.data).unwrap()).collect()
+    }
+
+    #[test]
+    fn each_line_is_a_record_with_its_place() {
+        let mut records = Records::new(shape(None, 0, Vec::new()));
+        let found = records.of(vec![piece(10, b"a\n\nbc\n"), piece(16, b"last")], at(0));
+        let places: Vec<(u64, u64)> = found.iter().map(|record| (record.start, record.end)).collect();
+        assert_eq!(places, [(10, 12), (12, 13), (13, 16), (16, 20)]);
+        assert_eq!(texts(found), ["a\n", "\n", "bc\n", "last"]);
+        assert!(records.held().is_empty());
+        assert_eq!(records.noted(), Noted::default());
+    }
+
+    #[test]
+    fn a_record_of_several_lines_waits_for_the_next_or_for_quiet() {
+        let mut records = Records::new(shape(Some(r"\["), 0, Vec::new()));
+        assert_eq!(texts(records.of(vec![piece(0, b"before\n[1]\n a\n")], at(0))), ["before\n"]);
+        assert_eq!(records.held(), [(GENERATION, 7)].into());
+        assert_eq!(texts(records.of(vec![piece(14, b" b\n")], at(4_000))), [""; 0]);
+        assert!(records.quiet(at(8_999), false).is_empty());
+        assert_eq!(texts(records.quiet(at(9_000), false)), ["[1]\n a\n b\n"]);
+        assert!(records.held().is_empty());
+        assert!(records.of(vec![piece(17, b"[2]\n")], at(9_000)).is_empty());
+        assert_eq!(texts(records.quiet(at(9_000), true)), ["[2]\n"]);
+    }
+
+    #[test]
+    fn a_header_is_not_sent_and_held_until_it_is_whole() {
+        let mut records = Records::new(shape(None, 2, Vec::new()));
+        assert!(records.of(vec![piece(0, b"h1\n")], at(0)).is_empty());
+        assert_eq!(records.held(), [(GENERATION, 0)].into());
+        assert_eq!(texts(records.of(vec![piece(3, b"h2\na\n")], at(0))), ["a\n"]);
+        assert!(records.held().is_empty());
+        assert_eq!(
+            texts(records.of(vec![piece(8, b"b\n")], at(0))),
+            ["b\n"],
+            "only at the beginning of the file"
+        );
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_and_told() {
+        let mut records = Records::new(shape(None, 0, Vec::new()));
+        let cut =
+            records.of(vec![Piece { generation: 1, start: 5, end: 900, data: b"abc\n".to_vec() }], at(0));
+        assert_eq!((cut[0].start, cut[0].end), (5, 900));
+        assert_eq!(texts(cut), ["abc...\n"]);
+        assert_eq!(records.noted(), Noted { cut: 1, left: 0 });
+
+        let mut records = Records::new(shape(Some(r"\["), 0, Vec::new()));
+        let line = vec![b'x'; 100_000];
+        let mut start = 0;
+        for _ in 0..11 {
+            assert!(records.of(vec![piece(start, &[&line[..], b"\n"].concat())], at(0)).is_empty());
+            start += 100_001;
+        }
+        let found = records.of(vec![piece(start, b"[\n")], at(0));
+        assert_eq!((found[0].end, found[0].data.len()), (start, MAX_RECORD));
+        assert!(found[0].data.ends_with(b"xx...\n"));
+        assert_eq!(records.held(), [(GENERATION, start)].into());
+        assert_eq!(records.noted(), Noted { cut: 1, left: 0 });
+    }
+
+    #[test]
+    fn steps_are_taken_on_whole_records() {
+        let steps = vec![Step::SingleLine { trim: true, escape: false }, Step::AddBrackets];
+        let mut records = Records::new(shape(Some(r"\["), 0, steps));
+        assert_eq!(texts(records.of(vec![piece(0, b"[1]\n a\n[2]\n")], at(0))), ["{[1]a\n}"]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        /// Pieces end anywhere, and the process dies anywhere: what is read again from where the position was stored
+        /// gives the same records.
+        #[test]
+        fn no_record_is_lost_split_or_joined(
+            lines in prop::collection::vec("(\\[[a-z]{0,3}| [a-z]{0,4})", 1..40),
+            pieces in prop::collection::vec(1_usize..6, 1..20),
+            deaths in prop::collection::vec(any::<bool>(), 20),
+            header in 0_u64..4,
+        ) {
+            let lines: Vec<String> = lines.iter().map(|line| format!("{line}\n")).collect();
+            let body = lines.get(usize::try_from(header).unwrap()..).unwrap_or_default();
+            let mut expected: Vec<String> = Vec::new();
+            for line in body {
+                match expected.last_mut() {
+                    Some(record) if !line.starts_with('[') => record.push_str(line),
+                    _ => expected.push(line.clone()),
+                }
+            }
+            let text = lines.concat();
+            let shape = shape(Some(r"\["), header, Vec::new());
+            let mut records = Records::new(Arc::clone(&shape));
+            let (mut position, mut sent) = (0_usize, BTreeSet::new());
+            let mut turn = 0;
+            while position < text.len() {
+                let rest = &text[position..];
+                let size: usize =
+                    rest.split_inclusive('\n').take(pieces[turn % pieces.len()]).map(str::len).sum();
+                let found = records.of(vec![piece(position as u64, &rest.as_bytes()[..size])], at(0));
+                sent.extend(found.into_iter().map(|record| (record.start, record.data)));
+                position += size;
+                if deaths.get(turn).copied().unwrap_or_default() {
+                    position = records.held().get(&GENERATION).map_or(position, |&held| usize::try_from(held).unwrap());
+                    records = Records::new(Arc::clone(&shape));
+                }
+                turn += 1;
+            }
+            sent.extend(records.quiet(at(0), true).into_iter().map(|record| (record.start, record.data)));
+            let sent: Vec<String> = sent.into_iter().map(|(_, data)| String::from_utf8(data).unwrap()).collect();
+            prop_assert_eq!(sent, expected);
+        }
+    }
+}

@@ -18,6 +18,11 @@ use crate::{
 /// 256 characters (`PutRecords` of Kinesis; `KinesisConstants` of the agent's source).
 pub const MAX_RECORD: usize = 1024 * 1024 - 256;
 
+/// Records that start in one run of this many bytes of a file stay together. A shard takes 1,000 records a second (quotas
+/// of Kinesis Data Streams), and each line is a record here, so a run is much shorter than the chunk of packed lines; but
+/// not a single record, as `analyze` remembers what it took of a file by ranges, at most 4,096 of them.
+const RUN: u64 = 32 * 1024;
+
 /// How a record's partition key is made: the agent's `partitionKeyOption`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PartitionKeys {
@@ -80,12 +85,16 @@ impl Shape {
     pub(crate) fn record(&mut self, node: Node, piece: Piece, acked: u64) -> Outgoing {
         match self {
             Self::Lines => record::of_piece(node, piece, acked),
-            Self::Agent { shape, .. } if shape.has_provenance() => record::of_piece(node, piece, acked),
+            Self::Agent { shape, .. } if shape.has_provenance() => {
+                let place = format!("{node}.{}.{}", piece.generation, piece.start / RUN);
+                let record = record::of_piece(node, piece, acked);
+                Outgoing { hash_key: Some(md5(place.as_bytes())), ..record }
+            }
             Self::Agent { shape, random } => {
                 let partition_key = match shape.keys {
                     PartitionKeys::Random => next(random).to_string(),
                     PartitionKeys::Deterministic => {
-                        format!("{:032x}", u128::from_be_bytes(Md5::digest(&piece.data).into()))
+                        format!("{:032x}", md5(&piece.data))
                     }
                 };
                 Outgoing { partition_key, hash_key: None, data: piece.data.into() }
@@ -115,10 +124,80 @@ impl Shape {
     }
 }
 
+fn md5(bytes: &[u8]) -> u128 {
+    u128::from_be_bytes(Md5::digest(bytes).into())
+}
+
 /// The next pseudo-random number (`SplitMix64`): keys need no more than to spread.
 fn next(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{agent::Step, provenance::Provenance};
+
+    fn agent(keys: PartitionKeys, steps: Vec<Step>) -> Shape {
+        let shape = AgentShape {
+            starts: None,
+            skip_header_lines: 0,
+            terminator: b"\n".to_vec(),
+            chain: Chain(steps),
+            keys,
+            append_records: 3,
+            append_bytes: 1_000,
+            patience_ms: 1_000,
+        };
+        Shape::Agent { shape: Arc::new(shape), random: 1 }
+    }
+
+    fn piece(start: u64, data: &str) -> Piece {
+        Piece::whole(7, start, data.as_bytes())
+    }
+
+    #[test]
+    fn a_record_as_it_is_carries_its_provenance_and_stays_in_its_place() {
+        let mut shape = agent(PartitionKeys::Random, Vec::new());
+        let record = shape.record(Node(255), piece(9, "a\n"), 1);
+        let provenance: Provenance = record.partition_key.parse().unwrap();
+        assert_eq!((provenance.start, provenance.end, provenance.acked), (9, 11, 1));
+        let place =
+            |shape: &mut Shape, start, acked| shape.record(Node(255), piece(start, "a\n"), acked).hash_key;
+        assert_eq!(place(&mut shape, RUN - 1, 0), record.hash_key, "whatever was acknowledged meanwhile");
+        assert_eq!(place(&mut shape, RUN - 1, 0), place(&mut shape, 9, 8));
+        assert_ne!(place(&mut shape, RUN, 0), record.hash_key);
+    }
+
+    #[test]
+    fn other_records_have_the_keys_that_the_agent_gives_them() {
+        let mut shape = agent(PartitionKeys::Random, vec![Step::AddBrackets]);
+        let keys = [0, 0].map(|start| shape.record(Node(255), piece(start, "{a\n}"), 0).partition_key);
+        assert_ne!(keys[0], keys[1]);
+        assert!(keys.iter().all(|key| key.parse::<u64>().is_ok()), "{keys:?}");
+        let mut shape = agent(PartitionKeys::Deterministic, Vec::new());
+        let record = shape.record(Node(255), piece(0, "a\n"), 0);
+        // printf 'a\n' | md5sum
+        assert_eq!(record.partition_key, "60b725f10c9c85c70d97880dfe8191b3");
+        assert_eq!(record.hash_key, None);
+    }
+
+    #[test]
+    fn an_append_is_as_small_as_the_flow_wants_it() {
+        let mut shape = agent(PartitionKeys::Deterministic, Vec::new());
+        let mut sizes = |lengths: &[usize]| -> Vec<usize> {
+            let record = |&length: &usize| shape.record(Node(1), piece(0, &"x".repeat(length)), 0);
+            let records = lengths.iter().map(record).collect();
+            shape.appends(records).iter().map(Vec::len).collect()
+        };
+        assert_eq!(sizes(&[1; 7]), [3, 3, 1]);
+        assert_eq!(sizes(&[500, 500, 1]), [1, 2]);
+        assert_eq!(sizes(&[2_000, 2_000]), [1, 1], "a record is sent whatever its size");
+        assert_eq!(sizes(&[]), [0]);
+        assert!(!shape.says_alive());
+        assert_eq!(Shape::Lines.appends(Vec::new()).len(), 1);
+    }
 }

@@ -1,6 +1,7 @@
 //! One JSON file with comments, as the agent takes them. Judges no key.
 
 use std::{
+    fmt,
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
@@ -11,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::config::{ConfigError, MAX_FILE};
 
 /// A file and the object in it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(super) struct Document {
     place: String,
     pub(super) entries: Map<String, Value>,
@@ -48,6 +49,13 @@ impl Document {
     /// The name of the file.
     pub(super) fn place(&self) -> &str {
         &self.place
+    }
+}
+
+/// Without its entries: they may hold a secret.
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Document").field(&self.place).finish()
     }
 }
 
@@ -122,6 +130,11 @@ mod tests {
         let refused = |text: &str| Document::parse("agent.json", text.as_bytes()).unwrap_err().to_string();
         let refusals = ["", "[1]", "{\n/* c */ \"a\": 1,\n}", "{\"a\": \"\u{1}\"}", "{} x"].map(refused);
         insta::assert_snapshot!(refusals.join("\n"), @r#"
+        agent.json line 1: it is no JSON object: EOF while parsing a value
+        agent.json line 1: it is no JSON object: invalid type: sequence, expected a map
+        agent.json line 3: it is no JSON object: trailing comma
+        agent.json line 1: it is no JSON object: control character (\u0000-\u001F) found while parsing a string
+        agent.json line 1: it is no JSON object: trailing characters
         "#);
         assert!(Document::parse("a", "\u{feff}{}".as_bytes()).unwrap().entries.is_empty());
     }

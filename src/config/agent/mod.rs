@@ -82,8 +82,9 @@ pub fn load(file: &Path) -> Result<AgentConfig, ConfigError> {
             Ok(document) => config.documents.push(document),
             // The agent passes over such a file; its flows are then served by nobody.
             Err(error) => {
-                let place = path.display().to_string();
-                config.findings.push(Finding::new(&place, "", Verdict::Invalid, error.to_string()));
+                let (place, text) = (path.display().to_string(), error.to_string());
+                let note = text.strip_prefix(&place).unwrap_or(&text).trim_start();
+                config.findings.push(Finding::new(&place, "", Verdict::Invalid, note));
             }
         }
     }

@@ -37,8 +37,6 @@ fn document(text: &mut String, config: &AgentConfig, flow: &Flow) {
         Start::Beginning => "beginning",
         Start::End => "end",
     };
-    // A pattern for lines that are sent at once: the agent's age is the longest that a line may wait.
-    let age = flow.max_buffer_age_ms.min(60_000);
     let lines = [
         ("backend", Value::String("aws".to_owned())),
         ("stages", texts(vec!["produce".to_owned()])),
@@ -46,7 +44,6 @@ fn document(text: &mut String, config: &AgentConfig, flow: &Flow) {
         ("files", texts(flow.patterns())),
         ("exclude", texts(EXCLUDED.map(str::to_owned).to_vec())),
         ("start", Value::String(start.to_owned())),
-        ("record_age", Value::String(format!("{age}ms"))),
         ("[aws]", Value::Boolean(true)),
         ("input_stream", Value::String(flow.kinesis_stream.clone())),
     ];
