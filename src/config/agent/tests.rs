@@ -201,7 +201,7 @@ fn a_flow_that_cannot_be_served_says_why() {
 fn processing_that_is_not_done_says_so() {
     let refused = [
         r#"{"optionName": "LOGTOJSN"}"#,
-        r#"{}"#,
+        "{}",
         r#"{"optionName": "ADDEC2METADATA"}"#,
         r#"{"optionName": "USINGPLUGGIN", "className": "x"}"#,
         r#"{"optionName": "LOGTOJSON"}"#,

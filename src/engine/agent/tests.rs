@@ -106,10 +106,10 @@ fn every_line_that_the_agent_reads_is_read_the_same() {
 #[test]
 fn fields_have_the_names_that_are_asked_for() {
     let names: Vec<String> = FIELDS.iter().map(|field| field.to_uppercase()).collect();
-    let named = |names| LogToJson::apache(ApacheLog::Combined, Some(names), JsonFormat::Compact);
-    let chain = Chain(vec![Step::LogToJson(named(names.clone()).unwrap())]);
+    let by = |names| LogToJson::apache(ApacheLog::Combined, Some(names), JsonFormat::Compact);
+    let chain = Chain(vec![Step::LogToJson(by(names.clone()).unwrap())]);
     assert!(sent(&chain, GOOD).starts_with(r#"{"HOST":"64.242.88.10","IDENT":null,"#));
-    assert!(named(names[..7].to_vec()).is_none());
+    assert!(by(names[..7].to_vec()).is_none());
 
     let whole = Whole::new(r"(\S+) (\d+)(?: (\w+))?").unwrap();
     assert!(LogToJson::pattern(whole.clone(), vec!["a".to_owned()], JsonFormat::Compact).is_none());

@@ -80,9 +80,11 @@ fn object(fields: &Regex, line: &str, wrapping: Wrapping) -> Option<(String, Str
 }
 
 type Counts = BTreeMap<(Timestamp, u32, u16), (u64, u64)>;
+type Hosts = BTreeMap<String, u64>;
+type Refused = BTreeMap<Reason, u64>;
 
 /// What lines come to: requests and bytes, unknown hosts, malformed lines by reason, and lines read.
-fn counted(format: &str, lines: &[u8]) -> (Counts, Vec<(String, u64)>, BTreeMap<Reason, u64>, u64) {
+fn counted(format: &str, lines: &[u8]) -> (Counts, Hosts, Refused, u64) {
     let plan = Arc::new(Plan {
         format: LogFormat::named(format).unwrap(),
         window: WindowSize::FIVE_MINUTES,
@@ -93,20 +95,20 @@ fn counted(format: &str, lines: &[u8]) -> (Counts, Vec<(String, u64)>, BTreeMap<
     Counter::new(plan, reference).count(lines, Timestamp::MIN, &mut block);
     assert!(block.counters.balance());
     assert_eq!(block.counters.read_bytes, lines.len() as u64);
-    let (mut counts, mut hosts) = (Counts::new(), BTreeMap::<String, u64>::new());
+    let (mut counts, mut hosts) = (Counts::new(), Hosts::new());
     for (start, tally) in block.windows.take_all() {
         for (key, cell) in &tally.cells {
             let count = counts.entry((start, key.owner, key.response)).or_default();
             *count = (count.0 + cell.count, count.1 + cell.bytes);
             if key.owner == UNOWNED {
-                assert!(tally.hosts.len() > 0);
+                assert!(!tally.hosts.is_empty());
             }
         }
         for heavy in tally.hosts.heaviest(1_000) {
             *hosts.entry(heavy.host.clone()).or_default() += heavy.count;
         }
     }
-    (counts, hosts.into_iter().collect(), block.counters.malformed, block.counters.read)
+    (counts, hosts, block.counters.malformed, block.counters.read)
 }
 
 fn assert_same(format: &str, text: &str) {

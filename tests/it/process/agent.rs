@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
     fs::{self, File},
     io::Write,
     time::Duration,
@@ -15,6 +16,7 @@ use logtally::{
     clock::Clock,
     engine::{
         agent::{ApacheLog, Chain, JsonFormat, LogToJson, Step},
+        count::line_count,
         format::StampCache,
         provenance::Provenance,
         time::Timestamp,
@@ -91,9 +93,13 @@ impl Stacks {
     fn write(&mut self, home: &Home, count: u64) {
         for _ in 0..count {
             let number = self.written.len();
-            let lines: String =
-                (0..self.random.below(5)).map(|line| format!("  at {number}.{line}\n")).collect();
-            let record = format!("[{number}] failed\n{lines}");
+            let mut record = format!(
+                "[{number}] failed
+"
+            );
+            for line in 0..self.random.below(5) {
+                writeln!(record, "  at {number}.{line}").unwrap();
+            }
             let (first, second) =
                 record.split_at(usize::try_from(self.random.below(record.len() as u64)).unwrap());
             self.file.write_all(first.as_bytes()).unwrap();
@@ -153,7 +159,7 @@ fn a_killed_process_loses_nothing_and_splits_no_record() {
     for (key, data) in records(&home, "plain") {
         let Provenance { source, start, end, .. } = key.parse().unwrap();
         assert_eq!(end - start, data.len() as u64);
-        assert_eq!(data.iter().filter(|byte| **byte == b'\n').count(), 1, "each line is a record");
+        assert_eq!(line_count(&data), 1, "each line is a record");
         if let Some(before) = plain.insert((source, start), data.clone()) {
             assert_eq!(before, data, "what is sent twice says so");
         }
