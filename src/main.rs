@@ -12,7 +12,7 @@ use logtally::{
     telemetry,
 };
 
-/// Threads for what blocks. One tails files for as long as it runs; the rest read, compress and count batches of some
+/// Threads for what blocks, with one producer. One tails files for as long as it runs; the rest read, compress and count batches of some
 /// megabytes, and each keeps memory of that size, so more of them than cores would only cost.
 const BLOCKING: usize = 6;
 
@@ -46,8 +46,9 @@ fn start(cli: Cli) -> Result<Exit, Error> {
     } else {
         Config::default()
     };
+    let blocking = BLOCKING + cli.command.most_producers() - 1;
     let runtime =
-        tokio::runtime::Builder::new_multi_thread().max_blocking_threads(BLOCKING).enable_all().build()?;
+        tokio::runtime::Builder::new_multi_thread().max_blocking_threads(blocking).enable_all().build()?;
     let (file, overrides) = (cli.global.config.clone(), cli.overrides());
     let reload = move || config::load(file.as_deref(), &environment, &overrides).map(|loaded| loaded.config);
     let ended = runtime.block_on(app::run(cli, config, &reload));

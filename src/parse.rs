@@ -28,12 +28,17 @@ struct Refused {
 }
 
 /// Writes the fields of each line of `input` to `output`, one JSON object a line, or why and where it is malformed:
-/// `{"error":"host","column":1}`. Memory is constant: of a line longer than [`MAX_LINE`] the rest is passed over.
+/// `{"error":"host","column":1}`. A line may also be an object of the Amazon Kinesis Agent, on one line. Memory is constant: of a line longer than [`MAX_LINE`] the rest is passed over.
 ///
 /// # Errors
 /// If reading or writing fails; what was written up to there is whole lines, as far as `output` took them.
 pub fn run(mut input: impl BufRead, mut output: impl Write, format: &LogFormat) -> io::Result<ParseSummary> {
-    let mut printer = Printer { format, stamps: StampCache::default(), summary: ParseSummary::default() };
+    let mut printer = Printer {
+        format,
+        stamps: StampCache::default(),
+        memory: Vec::new(),
+        summary: ParseSummary::default(),
+    };
     // One byte for a carriage return, and one that tells an overlong line from one that just fits.
     let mut line = Vec::new();
     loop {
@@ -72,13 +77,14 @@ pub fn run(mut input: impl BufRead, mut output: impl Write, format: &LogFormat) 
 struct Printer<'f> {
     format: &'f LogFormat,
     stamps: StampCache,
+    memory: Vec<u8>,
     summary: ParseSummary,
 }
 
 impl Printer<'_> {
     fn print(&mut self, line: &[u8], output: &mut impl Write) -> io::Result<()> {
         self.summary.lines += 1;
-        match self.format.parse(line, &mut self.stamps) {
+        match self.format.parse_or_object(line, &mut self.memory, &mut self.stamps) {
             Ok(event) => serde_json::to_writer(&mut *output, &Fields::from(&event))?,
             Err(Malformed { reason, column }) => {
                 self.summary.malformed += 1;

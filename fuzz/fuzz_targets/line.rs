@@ -1,4 +1,4 @@
-//! Any bytes as lines of a log: parsed or malformed at a column of the line, never a panic.
+//! Any bytes as lines of a log, or objects of the Amazon Kinesis Agent: parsed or malformed at a column of the line, never a panic.
 
 #![no_main]
 
@@ -16,12 +16,14 @@ fuzz_target!(|lines: &[u8]| {
     for format in FORMATS.iter() {
         let mut stamps = StampCache::default();
         for line in lines.split(|byte| *byte == b'\n') {
-            let first = format.parse(line, &mut stamps);
+            let mut memory = Vec::new();
+            let first = format.parse_or_object(line, &mut memory, &mut stamps);
             if let Err(malformed) = &first {
                 assert!((1..=line.len() + 1).contains(&malformed.column), "{malformed:?}");
             }
             // What a line is does not depend on the lines before it.
-            let alone = format.parse(line, &mut StampCache::default());
+            let mut memory = Vec::new();
+            let alone = format.parse_or_object(line, &mut memory, &mut StampCache::default());
             assert_eq!(format!("{first:?}"), format!("{alone:?}"));
         }
     }

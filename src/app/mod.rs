@@ -1,5 +1,7 @@
 //! Wiring: settings to stages, the one match on the backend, the one shutdown. Counts nothing.
 
+mod agent;
+mod agent_view;
 pub mod exit;
 mod inspect;
 #[cfg(feature = "aws")]
@@ -19,7 +21,7 @@ mod stages;
 mod tools;
 
 use crate::{
-    cli::{Cli, Command},
+    cli::{Cli, Command, ProduceArgs},
     config::{Config, ConfigError},
 };
 
@@ -36,6 +38,9 @@ pub async fn run(
 ) -> Result<Exit, Error> {
     match cli.command {
         Command::Run(args) => pipeline::run(args, config, reload).await,
+        Command::Produce(ProduceArgs { agent_config: Some(file), once, .. }) => {
+            agent::produce(&file, once, config, reload).await
+        }
         Command::Produce(args) => pipeline::produce(args, config, reload).await,
         Command::Analyze(args) => pipeline::analyze(args, config, reload).await,
         Command::Deliver(args) => pipeline::deliver(args, config, reload).await,
@@ -44,6 +49,7 @@ pub async fn run(
         Command::Reference(args) => tools::reference(args, config).await,
         Command::Parse(args) => tools::parse(args, config).await,
         Command::Check(args) => tools::check(args, config).await,
+        Command::Convert(args) => agent_view::convert(&args),
         Command::Status(args) => inspect::status(args, config).await,
         Command::Audit(args) => inspect::audit(args, config).await,
         Command::Completions(args) => manual::completions(&args),

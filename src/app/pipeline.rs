@@ -43,7 +43,7 @@ pub(crate) async fn run(args: RunArgs, config: Config, reload: Reload<'_>) -> Re
 
 /// `logtally produce`
 pub(crate) async fn produce(args: ProduceArgs, config: Config, reload: Reload<'_>) -> Result<Exit, Error> {
-    let ProduceArgs { files, once } = args;
+    let ProduceArgs { files, once, agent_config: _ } = args;
     let stdin = files.iter().any(|file| file == "-");
     if stdin && files.len() > 1 {
         return Err(Error::new(Exit::Usage, "standard input and files cannot be produced together"));

@@ -3,7 +3,11 @@
 use bytes::Bytes;
 
 #[cfg(feature = "aws")]
-use crate::backend::aws::{self, Aws, Clients, Object};
+use crate::{
+    app::agent,
+    backend::aws::{self, Aws, Clients, Object},
+    config::agent::{Access, Flow},
+};
 use crate::{
     app::{Error, Exit, settings},
     backend::{
@@ -33,7 +37,7 @@ impl Place {
         stages: &[Stage],
         clock: &Clock,
     ) -> Result<Self, Error> {
-        match config.backend {
+        match config.backend() {
             BackendKind::Embedded => Ok(Self::Embedded(settings::embedded(config, create, clock).await?)),
             BackendKind::Aws => on_aws(config, stages, clock).await,
         }
@@ -54,12 +58,32 @@ pub(crate) async fn aws(config: &Config, stages: &[Stage], clock: &Clock) -> Res
 
 #[cfg(not(feature = "aws"))]
 async fn on_aws(_config: &Config, _stages: &[Stage], _clock: &Clock) -> Result<Place, Error> {
-    Err(Error::new(Exit::Config, format!("backend = \"aws\": {WITHOUT_AWS}")))
+    Err(without_aws("backend = \"aws\""))
 }
 
-/// What a build without the SDK says.
+/// What a build without the SDK says of what needs it.
 #[cfg(not(feature = "aws"))]
-const WITHOUT_AWS: &str = "this logtally was built without AWS: build it with --features aws";
+pub(crate) fn without_aws(what: &str) -> Error {
+    Error::new(
+        Exit::Config,
+        format!("{what}: this logtally was built without AWS: build it with --features aws"),
+    )
+}
+
+/// The stream of an agent's flow, with the agent's credentials, and the flow's positions on this machine.
+#[cfg(feature = "aws")]
+pub(crate) async fn of_flow(
+    config: &Config,
+    access: &Access,
+    flow: &Flow,
+    clock: &Clock,
+) -> Result<Aws, Error> {
+    let settings = aws::Settings {
+        input: flow.kinesis_stream.clone(),
+        ..aws_settings(&agent::of_its_own(config, flow)?, &[Stage::Produce], clock)?
+    };
+    Ok(Aws::open(Clients::with_access(access).await?, settings).await?)
+}
 
 /// The AWS backend's settings; only a producer keeps anything on this machine.
 #[cfg(feature = "aws")]
@@ -112,7 +136,7 @@ async fn in_s3(location: &str) -> Result<ReferencePlace, Error> {
 
 #[cfg(not(feature = "aws"))]
 async fn in_s3(location: &str) -> Result<ReferencePlace, Error> {
-    Err(Error::new(Exit::Config, format!("{location}: {WITHOUT_AWS}")))
+    Err(without_aws(location))
 }
 
 impl ReferenceStore for ReferencePlace {

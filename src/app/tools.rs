@@ -8,7 +8,7 @@ use std::{
 use rustix::fs::Access;
 
 use crate::{
-    app::{Error, Exit, output::Results, places::ReferencePlace, settings},
+    app::{Error, Exit, agent_view, output::Results, places::ReferencePlace, settings},
     cli::{CheckArgs, ParseArgs, ReferenceAction, ReferenceArgs},
     clock::Clock,
     config::Config,
@@ -124,6 +124,9 @@ pub(crate) async fn check(args: CheckArgs, config: Config) -> Result<Exit, Error
         });
         findings.push(Finding::of("alarms", alarms));
     }
+    if let Some(file) = &args.agent_config {
+        findings.extend(agent_view::check(file));
+    }
     findings.extend(check_files(&config));
     findings.push(Finding::of("state directory", check_state(&config).await));
     let columns = vec![
@@ -142,10 +145,10 @@ pub(crate) async fn check(args: CheckArgs, config: Config) -> Result<Exit, Error
     Ok(if failed { Exit::Config } else { Exit::Success })
 }
 
-struct Finding {
-    what: String,
-    failed: bool,
-    detail: String,
+pub(super) struct Finding {
+    pub(super) what: String,
+    pub(super) failed: bool,
+    pub(super) detail: String,
 }
 
 impl Finding {
@@ -195,12 +198,12 @@ fn check_file(path: &Path, format: &LogFormat) -> Finding {
     let sample = || -> Result<String, Error> {
         let mut text = Vec::new();
         open_log(path)?.take(SAMPLE_BYTES).read_to_end(&mut text)?;
-        let (mut rest, mut stamps) = (text.as_slice(), StampCache::default());
+        let (mut rest, mut stamps, mut memory) = (text.as_slice(), StampCache::default(), Vec::new());
         let (mut parsed, mut lines) = (0, Vec::new());
         while !rest.is_empty() && lines.len() < SAMPLE_LINES {
             let (line, after) = split_line(rest);
             rest = after;
-            parsed += usize::from(format.parse(line, &mut stamps).is_ok());
+            parsed += usize::from(format.parse_or_object(line, &mut memory, &mut stamps).is_ok());
             lines.push(line);
         }
         if parsed == 0 && !lines.is_empty() {

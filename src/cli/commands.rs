@@ -40,11 +40,18 @@ pub struct RunArgs {
 Examples:
   logtally produce                                       the files that logtally.toml names
   logtally produce '/var/log/apache2/*access.log'        a pattern: files that appear later, too
-  zcat old.log.gz | logtally produce -                   standard input")]
+  zcat old.log.gz | logtally produce -                   standard input
+  logtally produce --agent-config /etc/aws-kinesis/agent.json
+
+With --agent-config it serves the flows of that file, and of agent.d beside it, as the Amazon
+Kinesis Agent does; logtally check --agent-config says how far.")]
 pub struct ProduceArgs {
     /// Files and patterns to follow; - is standard input [default: as configured]
     #[arg(value_name = "FILES")]
     pub files: Vec<String>,
+    /// The configuration of the Amazon Kinesis Agent, whose flows are served
+    #[arg(long, value_name = "FILE", conflicts_with = "files")]
+    pub agent_config: Option<PathBuf>,
     /// Stop when everything that is there now has been sent
     #[arg(long)]
     pub once: bool,
@@ -226,11 +233,28 @@ pub struct ParseArgs {
 #[command(after_help = "\
 Examples:
   logtally check                        everything that logtally.toml names
-  logtally check --config new.toml      before it goes live")]
+  logtally check --config new.toml      before it goes live
+  logtally check --agent-config agent.json")]
 pub struct CheckArgs {
+    /// Look at a configuration of the Amazon Kinesis Agent, too: each flow, each key that has no effect
+    #[arg(long, value_name = "FILE")]
+    pub agent_config: Option<PathBuf>,
     /// How the result is printed.
     #[command(flatten)]
     pub output: Output,
+}
+
+/// `logtally convert`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  logtally convert /etc/aws-kinesis/agent.json > logtally.toml
+
+What cannot be said there follows as comments. Several flows give several documents.")]
+pub struct ConvertArgs {
+    /// The configuration to convert; agent.d beside it is read, too
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
 }
 
 /// `logtally status`

@@ -17,10 +17,10 @@ use std::{
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::render::Format;
+use crate::{config::agent::MAX_FLOWS, render::Format};
 pub use commands::{
-    AnalyzeArgs, AuditArgs, CheckArgs, CompletionsArgs, DeliverArgs, ManArgs, ParseArgs, ProduceArgs,
-    ReferenceAction, ReferenceArgs, ReplayArgs, ReportArgs, RunArgs, StatusArgs,
+    AnalyzeArgs, AuditArgs, CheckArgs, CompletionsArgs, ConvertArgs, DeliverArgs, ManArgs, ParseArgs,
+    ProduceArgs, ReferenceAction, ReferenceArgs, ReplayArgs, ReportArgs, RunArgs, StatusArgs,
 };
 
 pub use values::Moment;
@@ -108,6 +108,8 @@ pub enum Command {
     Parse(ParseArgs),
     /// Look at configuration, reference data and logs without moving anything
     Check(CheckArgs),
+    /// The configuration of an Amazon Kinesis Agent as one of Logtally
+    Convert(ConvertArgs),
     /// Positions, lag and open windows
     Status(StatusArgs),
     /// Prove that every line read is accounted for
@@ -158,13 +160,24 @@ impl Command {
     /// Whether the configuration matters to it, so that a broken one does not keep a user from the manual.
     #[must_use]
     pub const fn is_configured(&self) -> bool {
-        !matches!(self, Self::Completions(_) | Self::Man(_))
+        !matches!(self, Self::Convert(_) | Self::Completions(_) | Self::Man(_))
     }
 
     /// Whether it runs until it is stopped, and its progress is worth a line now and then.
     #[must_use]
     pub const fn is_service(&self) -> bool {
         matches!(self, Self::Run(_) | Self::Produce(_) | Self::Analyze(_) | Self::Deliver(_))
+    }
+}
+
+impl Command {
+    /// How many producers may run side by side, each with a thread of its own.
+    #[must_use]
+    pub const fn most_producers(&self) -> usize {
+        match self {
+            Self::Produce(ProduceArgs { agent_config: Some(_), .. }) => MAX_FLOWS,
+            _ => 1,
+        }
     }
 }
 

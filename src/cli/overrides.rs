@@ -31,6 +31,7 @@ impl Cli {
             Command::Deliver(_)
             | Command::Report(_)
             | Command::Check(_)
+            | Command::Convert(_)
             | Command::Status(_)
             | Command::Audit(_)
             | Command::Completions(_)

@@ -25,6 +25,7 @@ fn the_example_says_the_defaults_and_all_keys() {
 
     let uncommented = example
         .replace("# state_dir", "state_dir")
+        .replace("# backend", "backend")
         .replace("# reference =", "reference =")
         .replace("# bucket", "bucket")
         .replace("# checkpoint_interval", "checkpoint_interval")

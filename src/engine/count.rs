@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::engine::{
     counters::Counters,
-    format::{Event, LogFormat, StampCache},
+    format::{Event, LogFormat, MAX_OBJECT, StampCache},
     host_cache::HostCache,
     reason::{Malformed, Reason},
     record::MAX_LINE,
@@ -57,13 +57,21 @@ pub struct Counter {
     reference: Arc<Reference>,
     stamps: StampCache,
     hosts: HostCache,
+    /// The line that a JSON object stands for.
+    memory: Vec<u8>,
 }
 
 impl Counter {
     /// A counter with cold caches.
     #[must_use]
     pub fn new(plan: Arc<Plan>, reference: Arc<Reference>) -> Self {
-        Self { plan, reference, stamps: StampCache::default(), hosts: HostCache::default() }
+        Self {
+            plan,
+            reference,
+            stamps: StampCache::default(),
+            hosts: HostCache::default(),
+            memory: Vec::new(),
+        }
     }
 
     /// Joins with other reference data from now on.
@@ -89,35 +97,74 @@ impl Counter {
         let mut rest = lines;
         while !rest.is_empty() {
             let (line, after) = split_line(rest);
-            rest = after;
-            self.count_line(line, arrival, block);
+            rest = match self.count_line(line, arrival, block) {
+                Ok(()) => after,
+                Err(malformed) if line.first() == Some(&b'{') => {
+                    self.count_object(rest, malformed, arrival, block)
+                }
+                Err(malformed) => {
+                    refuse(line, malformed, block);
+                    after
+                }
+            };
         }
         block.counters.read_bytes += lines.len() as u64;
     }
 
+    /// Counts a line, or says why it cannot be counted.
     #[inline]
-    fn count_line(&mut self, line: &[u8], arrival: Timestamp, block: &mut Block) {
+    fn count_line(&mut self, line: &[u8], arrival: Timestamp, block: &mut Block) -> Result<(), Malformed> {
         block.counters.read += 1;
         if line.len() > MAX_LINE {
-            return refuse(line, Malformed { reason: Reason::TooLong, column: MAX_LINE + 1 }, block);
+            return Err(Malformed { reason: Reason::TooLong, column: MAX_LINE + 1 });
         }
-        match self.plan.format.parse(line, &mut self.stamps) {
-            Ok(event) => {
-                let time = match self.plan.time {
-                    TimeSource::Event => event.time.unwrap_or(arrival),
-                    TimeSource::Arrival => arrival,
-                };
-                if !(FIRST_MS..LAST_MS).contains(&time.as_millis()) {
-                    return refuse(line, Malformed { reason: Reason::Time, column: 1 }, block);
-                }
-                self.count_event(&event, time, block);
+        let event = self.plan.format.parse(line, &mut self.stamps)?;
+        self.count_event(&event, arrival, block)
+    }
+
+    /// Counts the line that a JSON object of the Amazon Kinesis Agent at the front of `text` stands for, whose first
+    /// line was `refused`; returns what follows. The agent's PRETTYPRINT spans lines, and counts as one.
+    #[cold]
+    fn count_object<'t>(
+        &mut self,
+        text: &'t [u8],
+        refused: Malformed,
+        arrival: Timestamp,
+        block: &mut Block,
+    ) -> &'t [u8] {
+        let (line, after) = split_line(text);
+        let (object, after) = if line.trim_ascii_end() == b"{" { split_object(text) } else { (line, after) };
+        let mut memory = std::mem::take(&mut self.memory);
+        let read = self.plan.format.parse_object(object, &mut memory, &mut self.stamps);
+        let counted = read.map(|event| event.and_then(|event| self.count_event(&event, arrival, block)));
+        self.memory = memory;
+        match counted {
+            Some(Ok(())) => after,
+            Some(Err(malformed)) => {
+                refuse(object, malformed, block);
+                after
             }
-            Err(malformed) => refuse(line, malformed, block),
+            None => {
+                refuse(line, refused, block);
+                split_line(text).1
+            }
         }
     }
 
     #[inline]
-    fn count_event(&mut self, event: &Event<'_>, time: Timestamp, block: &mut Block) {
+    fn count_event(
+        &mut self,
+        event: &Event<'_>,
+        arrival: Timestamp,
+        block: &mut Block,
+    ) -> Result<(), Malformed> {
+        let time = match self.plan.time {
+            TimeSource::Event => event.time.unwrap_or(arrival),
+            TimeSource::Arrival => arrival,
+        };
+        if !(FIRST_MS..LAST_MS).contains(&time.as_millis()) {
+            return Err(Malformed { reason: Reason::Time, column: 1 });
+        }
         let reference = &self.reference;
         let owner = match self.hosts.resolve(event.client, |host| reference.resolve(host)) {
             Resolution::Owned(owner) => owner,
@@ -130,6 +177,7 @@ impl Counter {
             tally.hosts.add(event.client);
         }
         block.counters.counted += 1;
+        Ok(())
     }
 }
 
@@ -157,6 +205,18 @@ pub fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
         }
         None => (bytes, &[]),
     }
+}
+
+/// The JSON object over several lines at the front of `text`, which the line `}` ends, and what follows; all of `text`
+/// if there is no such line within [`MAX_OBJECT`] bytes.
+fn split_object(text: &[u8]) -> (&[u8], &[u8]) {
+    let near = text.get(..MAX_OBJECT).unwrap_or(text);
+    let ends = memchr::memmem::find_iter(near, b"\n}").map(|at| at + 2);
+    let mut ends = ends.filter(|&end| matches!(text.get(end), None | Some(b'\n' | b'\r')));
+    let Some((object, behind)) = ends.next().and_then(|end| text.split_at_checked(end)) else {
+        return (text, &[]);
+    };
+    (object, split_line(behind).1)
 }
 
 /// How many lines `bytes` holds; the last may lack its newline.

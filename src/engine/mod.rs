@@ -3,6 +3,7 @@
 //! Nothing under `engine/` is `async`, opens a file, reads a clock, looks at the environment or draws a random
 //! number; `tests/it/tidy.rs` holds it to that. Time is an argument, and the engine calls nobody.
 
+pub mod agent;
 pub mod alarm;
 pub mod applications;
 pub mod backoff;

@@ -4,6 +4,8 @@
 //! is durable. Every record carries its provenance, so what is sent twice after a crash is recognised.
 
 mod record;
+mod records;
+pub mod shape;
 mod source;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -18,6 +20,7 @@ use crate::{
     tail,
 };
 
+use shape::Shape;
 pub use source::Input;
 
 /// How many reads may wait for the stream: with [`READ_BYTES`] this bounds the memory of a producer.
@@ -79,6 +82,7 @@ pub async fn run<B: Backend>(backend: &B, settings: Settings, stop: Stop) -> Res
     let (durable, acknowledged) = std::sync::mpsc::channel();
     let Settings { input, record_age_ms, clock } = settings;
     let source = source::Source::open(&input, &known, &clock)?;
+    let shape = input.shape();
     let mut tasks = JoinSet::new();
     if let Some(waker) = source.waker() {
         let mut stopping = stop.clone();
@@ -96,6 +100,7 @@ pub async fn run<B: Backend>(backend: &B, settings: Settings, stop: Stop) -> Res
         writer,
         acked: BTreeMap::new(),
         durable,
+        shape,
         read_bytes: 0,
         sent_bytes: 0,
         stop: stop.clone(),
@@ -119,6 +124,7 @@ struct Sending<W> {
     /// By generation: what was acknowledged, and stored, when the next record is made.
     acked: BTreeMap<u64, u64>,
     durable: std::sync::mpsc::Sender<(u64, u64)>,
+    shape: Shape,
     read_bytes: u64,
     sent_bytes: u64,
     stop: Stop,
@@ -147,16 +153,21 @@ impl<W: StreamWriter> Sending<W> {
         if !born.is_empty() {
             self.append(Append { records: Vec::new(), sources: record::sources(born) }).await?;
         }
-        let ends: Vec<(u64, u64)> = pieces.iter().map(|piece| (piece.generation, piece.end)).collect();
+        let ends: BTreeMap<u64, u64> = pieces.iter().map(|piece| (piece.generation, piece.end)).collect();
         let bytes: u64 = pieces.iter().map(|piece| piece.end - piece.start).sum();
         self.read_bytes += bytes;
-        let acked = &self.acked;
+        let (acked, shape) = (&self.acked, &mut self.shape);
         let record = |piece: tail::Piece| {
             let acked = acked.get(&piece.generation).copied().unwrap_or_default();
-            record::of_piece(self.node, piece, acked)
+            shape.record(self.node, piece, acked)
         };
         let records = pieces.into_iter().map(record).collect();
-        self.append(Append { records, sources: record::sources(states) }).await?;
+        let mut appends = self.shape.appends(records);
+        let last = appends.pop().unwrap_or_default();
+        for records in appends {
+            self.append(Append { records, sources: Vec::new() }).await?;
+        }
+        self.append(Append { records: last, sources: record::sources(states) }).await?;
         self.sent_bytes += bytes;
         for (generation, end) in ends {
             self.acked.insert(generation, end);
@@ -167,6 +178,9 @@ impl<W: StreamWriter> Sending<W> {
     }
 
     async fn say(&mut self, stopped: bool) -> Result<(), BackendError> {
+        if !self.shape.says_alive() {
+            return Ok(());
+        }
         let record = record::alive(self.node, (self.read_bytes, self.sent_bytes), stopped);
         self.append(Append { records: vec![record], sources: Vec::new() }).await
     }

@@ -1,12 +1,22 @@
 //! The thread that reads: polls the files, hands over what they grew by, and learns what is durable. Sends nothing.
 
-use std::{fs::File, io, os::fd::AsFd, sync::mpsc::Receiver, time::Duration};
+use std::{
+    fs::File,
+    io,
+    os::fd::AsFd,
+    sync::{Arc, mpsc::Receiver},
+    time::Duration,
+};
 
 use tokio::sync::mpsc::Sender;
 
 use crate::{
     clock::Clock,
-    produce::{ProduceError, READ_BYTES, Read},
+    produce::{
+        ProduceError, READ_BYTES, Read,
+        records::{Noted, Records},
+        shape::{AgentShape, Shape},
+    },
     stop::{Phase, Stop},
     tail::{self, Lines, Notice, Polled, Progress, State, Tailer, Waker},
 };
@@ -19,8 +29,23 @@ const IDLE: Duration = Duration::from_secs(1);
 pub enum Input {
     /// Files, as they grow.
     Files(tail::Settings),
+    /// Files, as they grow, record by record as the Amazon Kinesis Agent sends them.
+    Agent(tail::Settings, Arc<AgentShape>),
     /// Standard input, to its end.
     Stdin,
+}
+
+impl Input {
+    /// What becomes a record of it.
+    pub(crate) fn shape(&self) -> Shape {
+        match self {
+            Self::Files(_) | Self::Stdin => Shape::Lines,
+            Self::Agent(_, shape) => {
+                // Without randomness keys still spread; only two processes may then use the same ones.
+                Shape::Agent { shape: Arc::clone(shape), random: getrandom::u64().unwrap_or_default() }
+            }
+        }
+    }
 }
 
 /// What connects the thread with the task that sends.
@@ -35,7 +60,7 @@ pub(crate) struct Wires {
 
 /// What is being read.
 pub(crate) enum Source {
-    Files(Box<Tailer>),
+    Files(Box<Tailer>, Option<Box<Records>>),
     Stdin(Box<Lines<File>>, Option<State>),
 }
 
@@ -44,7 +69,11 @@ impl Source {
     pub(crate) fn open(input: &Input, known: &[State], clock: &Clock) -> Result<Self, ProduceError> {
         match input {
             Input::Files(settings) => {
-                Ok(Self::Files(Box::new(Tailer::open(settings.clone(), known, clock.now())?)))
+                Ok(Self::Files(Box::new(Tailer::open(settings.clone(), known, clock.now())?), None))
+            }
+            Input::Agent(settings, shape) => {
+                let tailer = Tailer::open(settings.clone(), known, clock.now())?;
+                Ok(Self::Files(Box::new(tailer), Some(Box::new(Records::new(Arc::clone(shape))))))
             }
             Input::Stdin => {
                 let (generation, state) = tail::claim_generation(known, clock.now())?;
@@ -57,7 +86,7 @@ impl Source {
     /// Ends a wait for the files to grow, from another thread.
     pub(crate) fn waker(&self) -> Option<Waker> {
         match self {
-            Self::Files(tailer) => Some(tailer.waker()),
+            Self::Files(tailer, _) => Some(tailer.waker()),
             Self::Stdin(..) => None,
         }
     }
@@ -65,8 +94,8 @@ impl Source {
     /// Reads until the stop, and hands over everything.
     pub(crate) fn read_all(self, wires: &Wires) -> Result<(), ProduceError> {
         match self {
-            Self::Files(tailer) => {
-                read_files(*tailer, wires);
+            Self::Files(tailer, records) => {
+                read_files(*tailer, records, wires);
                 Ok(())
             }
             Self::Stdin(lines, state) => read_stdin(*lines, state, wires),
@@ -74,16 +103,28 @@ impl Source {
     }
 }
 
-fn read_files(mut tailer: Tailer, wires: &Wires) {
+fn read_files(mut tailer: Tailer, mut records: Option<Box<Records>>, wires: &Wires) {
     while wires.stop.phase() < Phase::Stop {
         for (generation, end) in wires.acknowledged.try_iter() {
             tailer.acknowledge(generation, end);
         }
         let draining = wires.stop.phase() == Phase::Drain;
-        let Polled { pieces, born, caught_up, notices } = tailer.poll(wires.clock.now(), READ_BYTES);
+        let now = wires.clock.now();
+        let Polled { mut pieces, born, caught_up, notices } = tailer.poll(now, READ_BYTES);
         notices.iter().for_each(log);
         let quiet = pieces.is_empty();
-        let read = Read { pieces, born, states: tailer.states() };
+        let states = match &mut records {
+            None => tailer.states(),
+            Some(records) => {
+                pieces = records.of(pieces, now);
+                if caught_up {
+                    pieces.append(&mut records.quiet(now, draining && quiet));
+                }
+                note(records.noted());
+                tailer.states_behind(&records.held())
+            }
+        };
+        let read = Read { pieces, born, states };
         if !read.is_empty() && wires.sender.blocking_send(read).is_err() {
             return;
         }
@@ -113,6 +154,15 @@ fn read_stdin(mut lines: Lines<File>, mut state: Option<State>, wires: &Wires) -
         }
     }
     Ok(())
+}
+
+fn note(Noted { cut, left }: Noted) {
+    if cut > 0 {
+        tracing::warn!("{cut} records are too long and were cut");
+    }
+    if left > 0 {
+        tracing::debug!("{left} records could not be processed and are sent as they are");
+    }
 }
 
 fn log(notice: &Notice) {

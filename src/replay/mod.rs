@@ -206,12 +206,12 @@ fn in_order_of_first_stamps(settings: &Settings) -> Result<Vec<File>, ReplayErro
 
 /// The stamp of the first line that parses; refuses a log without any.
 fn first_stamp(path: &Path, lines: &[u8], format: &LogFormat) -> Result<Timestamp, ReplayError> {
-    let mut stamps = StampCache::default();
+    let (mut stamps, mut memory) = (StampCache::default(), Vec::new());
     let (mut rest, mut refused) = (lines, Vec::new());
     while !rest.is_empty() {
         let (line, after) = split_line(rest);
         rest = after;
-        match format.parse(line, &mut stamps) {
+        match format.parse_or_object(line, &mut memory, &mut stamps) {
             Ok(event) => return Ok(event.time.unwrap_or(Timestamp::MIN)),
             Err(why) if refused.len() < SAMPLES => {
                 let sample = line.get(..LINE_BYTES).unwrap_or(line).to_vec();

@@ -259,6 +259,17 @@ impl Source {
         Ok(tail && self.stored.ladder.has_head(file)?)
     }
 
+    /// What to store if nothing behind `to` counts as handed out; nothing if that cannot be told now.
+    pub(crate) fn stored_at(&self, to: u64) -> Option<Stored> {
+        let file = self.file.as_ref().filter(|_| !self.is_packed())?;
+        let mark = identity::mark(file, to).ok()??;
+        // Only now is it certain that the mark is that of what was read.
+        let intact = self.is_intact().ok()?;
+        let mut stored = self.stored.clone();
+        (stored.position, stored.mark, stored.complete) = (to, mark, false);
+        intact.then_some(stored)
+    }
+
     /// Its file is no longer there or no longer its own.
     pub(crate) fn lose(&mut self, now: Timestamp) {
         self.file = None;

@@ -164,6 +164,8 @@ pub struct Tailer {
     pub(super) ledger: Ledger,
     pub(super) ledger_changed: bool,
     pub(super) forgotten: Vec<u64>,
+    /// What the caller held back at the last look at the states.
+    held: BTreeMap<u64, u64>,
     pub(super) born: Vec<State>,
     pub(super) first_scan: bool,
     pub(super) first_start: bool,
@@ -205,6 +207,7 @@ impl Tailer {
             ledger: ledger.unwrap_or_else(|| Ledger::new(now)),
             ledger_changed: true,
             forgotten: Vec::new(),
+            held: BTreeMap::new(),
             born: Vec::new(),
             notices,
             scanned_at: None,
@@ -283,14 +286,34 @@ impl Tailer {
     /// Positions are those of what was handed out up to now. The caller stores the states with the pieces, also when
     /// there are none.
     pub fn states(&mut self) -> Vec<State> {
+        self.states_behind(&BTreeMap::new())
+    }
+
+    /// As [`Self::states`], for a caller that holds bytes back: `held` says by generation from which offset on. The
+    /// positions of these sources are no further than that.
+    pub fn states_behind(&mut self, held: &BTreeMap<u64, u64>) -> Vec<State> {
         let mut states = Vec::new();
+        for (generation, before) in std::mem::replace(&mut self.held, held.clone()) {
+            if held.get(&generation) != Some(&before)
+                && let Some(source) = self.sources.get_mut(&generation)
+            {
+                source.changed = true;
+            }
+        }
         if std::mem::take(&mut self.ledger_changed) {
             states.push((LEDGER, resume::encode(&self.ledger)));
         }
         for (&generation, source) in &mut self.sources {
-            if std::mem::take(&mut source.changed) {
-                states.push((generation, resume::encode(&source.stored)));
+            if !source.changed {
+                continue;
             }
+            let state = match held.get(&generation) {
+                None => Some(resume::encode(&source.stored)),
+                Some(&from) => source.stored_at(from).map(|stored| resume::encode(&stored)),
+            };
+            // What cannot be told now is told later; what was stored before is no further.
+            source.changed = state.is_none();
+            states.extend(state.map(|state| (generation, state)));
         }
         states.extend(self.forgotten.drain(..).map(|generation| (generation, Vec::new())));
         states

@@ -1,5 +1,6 @@
 //! The command as a user meets it: help, usage errors, configuration errors, exit codes. Counts nothing.
 
+mod agent;
 mod bad_input;
 mod pipeline;
 mod shuffled;

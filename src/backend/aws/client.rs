@@ -3,15 +3,21 @@
 
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, retry::RetryConfig, sts::AssumeRoleProvider, timeout::TimeoutConfig,
+};
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, rustls_provider::CryptoMode},
 };
 
-use crate::backend::{
-    BackendError, Result,
-    aws::{Object, ObjectName},
+use crate::{
+    backend::{
+        BackendError, Result,
+        aws::{Object, ObjectName},
+    },
+    config::agent::Access,
 };
 
 /// How long a connection may take.
@@ -37,19 +43,40 @@ impl Clients {
     /// # Errors
     /// [`BackendError::Refused`] if nothing names a region.
     pub async fn from_environment() -> Result<Self> {
+        Self::with_access(&Access::default()).await
+    }
+
+    /// Clients of the default chain, but for what `access` says instead.
+    ///
+    /// # Errors
+    /// [`BackendError::Refused`] if nothing names a region.
+    pub async fn with_access(access: &Access) -> Result<Self> {
         let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
         let timeouts =
             TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build();
-        let loader =
+        let mut loader =
             aws_config::defaults(BehaviorVersion::latest()).http_client(http).timeout_config(timeouts);
-        let config = loader.load().await;
+        if let Some(region) = &access.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        if let Some((id, secret)) = &access.credentials {
+            let given = Credentials::new(id.clone(), secret.expose(), None, None, "agent.json");
+            loader = loader.credentials_provider(given);
+        }
+        let mut config = loader.load().await;
         if config.region().is_none() {
             return Err(BackendError::Refused {
                 what: "no AWS region: set AWS_REGION, or region in the profile of ~/.aws/config".to_owned(),
                 source: None,
             });
         }
-        Ok(Self::new(&config))
+        if let Some(role) = &access.role {
+            config = assuming(role, access, config).await;
+        }
+        let kinesis = access.kinesis_endpoint.as_ref();
+        let kinesis = kinesis.map(|url| config.to_builder().endpoint_url(url.clone()).build());
+        let clients = Self::new(&config);
+        Ok(kinesis.map_or_else(|| clients.clone(), |config| clients.clone().with_kinesis(&config)))
     }
 
     /// Clients of one configuration.
@@ -80,4 +107,17 @@ impl Clients {
         self.kinesis = aws_sdk_kinesis::Client::new(config);
         self
     }
+}
+
+/// `config` with the credentials of a role.
+async fn assuming(role: &str, access: &Access, config: SdkConfig) -> SdkConfig {
+    let sts = access.sts_endpoint.as_ref();
+    let caller =
+        sts.map_or_else(|| config.clone(), |url| config.to_builder().endpoint_url(url.clone()).build());
+    let mut provider = AssumeRoleProvider::builder(role).session_name("logtally").configure(&caller);
+    if let Some(id) = &access.external_id {
+        provider = provider.external_id(id.clone());
+    }
+    let provider = SharedCredentialsProvider::new(provider.build().await);
+    config.into_builder().credentials_provider(provider).build()
 }

@@ -1,13 +1,10 @@
 //! The pipeline on AWS: Kinesis, DynamoDB, S3 and CloudWatch. Keeps nothing on this machine but what a producer has
 //! sent of its files.
 //!
-//! Reading order: `client` and `error` (the services and what they refuse), `stream`, `payload`, `shard` and `reader`
-//! (Kinesis), `checkpoint` and `lease` (DynamoDB, S3), `names`, `call`, `ledger`,
-//! `entries`, `send`, `metrics`, `sums`, `doubt`, `settle` and `plan` (CloudWatch, and what was sent to it), `reference` (S3). Every
-//! limit names its source; retries are where `backend::retry` makes them, except for what the SDK does by itself.
 //! Reading order: `client` and `error` (the services and what they refuse), `position`, `shard`, `reader` with `poll`,
-//! `fanout` and `payload`, `stream` with `put` (Kinesis), `checkpoint` and `lease` (DynamoDB, S3), `metrics` and
-//! `ledger` (CloudWatch), `reference` (S3). Every limit names its source; retries are where `backend::retry` makes
+//! `fanout` and `payload`, `stream` with `put` (Kinesis), `checkpoint`, `lease` and `holder` (DynamoDB, S3), `names`,
+//! `call`, `ledger`, `send`, `metrics`, `settle` and `plan` (CloudWatch, and what was sent to it), `reference` (S3),
+//! `handed` and `dead_letters` (Lambda), `probe`. Every limit names its source; retries are where `backend::retry` makes
 //! them, except for what the SDK does by itself and the records that `put` sends again.
 
 mod aggregate;

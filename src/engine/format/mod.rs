@@ -2,7 +2,7 @@
 //!
 //! Reading order: `directive` (the grammar of a format string) → `compile` (what its directives mean) → `lower` (the
 //! steps of a line) → `run` (one line → one [`Event`]); then the fields: `host`, `user`, `stamp`, `strftime`, `text`,
-//! `number`. What must hold: never a wrong field taken for right; of two records torn into one line, none is invented.
+//! `number`; and lines that stand in JSON objects: `object`, `json`. What must hold: never a wrong field taken for right; of two records torn into one line, none is invented.
 //!
 //! One tear leaves no trace, and is not detected: a record cut within its host, or right behind it, whose remains
 //! and the next record's host make a host again (`10` and `0.0.0.7` make `100.0.0.7`).
@@ -13,9 +13,11 @@ mod error;
 mod event;
 mod fields;
 mod host;
+mod json;
 mod lower;
 mod named;
 mod number;
+mod object;
 mod run;
 mod stamp;
 mod step;
@@ -33,7 +35,9 @@ pub use self::{
     error::FormatError,
     event::{Event, Raw},
     fields::Fields,
+    json::{COMMON as COMMON_FIELDS, FIELDS},
     named::NAMED,
+    object::MAX_OBJECT,
     stamp::StampCache,
     text::unescape,
 };

@@ -31,6 +31,22 @@ impl Program {
     }
 }
 
+/// A line of the common format, or with `agents` of the combined one, with nothing behind it.
+pub(super) fn straight<'l>(
+    line: &'l [u8],
+    agents: bool,
+    stamps: &mut StampCache,
+) -> Result<Event<'l>, Malformed> {
+    if line.len() > MAX_LINE {
+        return Err(Malformed { reason: Reason::TooLong, column: MAX_LINE + 1 });
+    }
+    let mut run = Run { rest: line, event: Event::default() };
+    match run.straight(agents, stamps) {
+        Ok(()) => Ok(run.event),
+        Err(reason) => Err(torn::verdict(line, run.rest.len(), reason)),
+    }
+}
+
 /// A line that is being taken apart. On an error `rest` begins where it was found.
 struct Run<'l> {
     rest: &'l [u8],
@@ -93,6 +109,14 @@ impl<'l> Run<'l> {
             other => self.field(other, step, program, stamps, moment)?,
         };
         literal(&mut self.rest, &step.then, otherwise)
+    }
+
+    fn straight(&mut self, agents: bool, stamps: &mut StampCache) -> Result<(), Reason> {
+        self.combined(agents, stamps)?;
+        if agents {
+            literal(&mut self.rest, b"\"", Reason::Literal)?;
+        }
+        if self.rest.is_empty() { Ok(()) } else { self.trailing(false) }
     }
 
     /// `%h %l %u %t "%r" %>s %b`, and with `agents` also the referer and the user agent.

@@ -1,6 +1,7 @@
 //! The engine as its stages use it: records in, rows out, over cuts and deaths.
 
 mod exact;
+mod objects;
 mod windows;
 
 use std::{collections::BTreeMap, sync::Arc};

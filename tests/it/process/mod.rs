@@ -1,5 +1,6 @@
 //! The real binary as a process: killed, stopped, started twice, reloaded. Looks inside only where it says so.
 
+mod agent;
 mod alarm;
 mod home;
 mod kill;
