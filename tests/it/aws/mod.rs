@@ -1,6 +1,6 @@
 //! The AWS backend against doubles of the services. What both backends must do is in `contract`.
 
-mod bridge;
+pub(crate) mod bridge;
 mod calls;
 mod cuts;
 pub(crate) mod double;
@@ -9,7 +9,7 @@ mod kinesis;
 mod leases;
 mod line;
 mod metrics;
-mod moto;
+pub(crate) mod moto;
 mod reference;
 mod refusals;
 mod stub;

@@ -42,7 +42,10 @@ web.example.com,Shop,shop@example.com
 ";
 
 /// Where a pipeline lives.
-pub(super) struct Home(TempDir);
+pub(super) struct Home {
+    directory: TempDir,
+    environment: Vec<(String, String)>,
+}
 
 /// A command that came to its end.
 pub(super) struct Ended {
@@ -64,14 +67,18 @@ impl Home {
     }
 
     pub(super) fn with(config: &str) -> Self {
-        let home = Self(TempDir::new().unwrap());
+        Self::with_environment(config, Vec::new())
+    }
+
+    pub(super) fn with_environment(config: &str, environment: Vec<(String, String)>) -> Self {
+        let home = Self { directory: TempDir::new().unwrap(), environment };
         home.write("logtally.toml", config);
         home.write("hosts.csv", HOSTS);
         home
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.directory.path().join(name)
     }
 
     pub(super) fn write(&self, name: &str, text: &str) {
@@ -86,8 +93,13 @@ impl Home {
 
     fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_logtally"));
-        command.args(line.split_whitespace()).env_clear().env("HOME", self.0.path()).env("NO_COLOR", "1");
-        command.current_dir(self.0.path()).stdin(Stdio::null());
+        command
+            .args(line.split_whitespace())
+            .env_clear()
+            .env("HOME", self.directory.path())
+            .env("NO_COLOR", "1");
+        command.current_dir(self.directory.path()).stdin(Stdio::null());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 

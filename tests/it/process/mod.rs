@@ -2,6 +2,8 @@
 
 mod agent;
 mod alarm;
+#[cfg(feature = "aws")]
+mod fleet;
 mod home;
 mod kill;
 mod load;

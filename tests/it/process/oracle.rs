@@ -80,17 +80,19 @@ pub(super) fn finish(home: &Home) {
     home.result("run --once");
 }
 
+/// What differs between what was expected and what was found.
+pub(super) fn differences(expected: &Counts, found: &Counts) -> Vec<String> {
+    let differ = |key: &&(Timestamp, String, String)| expected.get(*key) != found.get(*key);
+    let keys: std::collections::BTreeSet<_> = expected.keys().chain(found.keys()).filter(differ).collect();
+    keys.iter().map(|key| format!("{key:?}: {:?}, found {:?}", expected.get(key), found.get(key))).collect()
+}
+
 /// Holds everything that was published to the true lines: every window, every application, every line.
 #[track_caller]
 pub(super) fn assert_exact(home: &Home, lines: &str) {
     let (expected, malformed) = replayed(home, lines);
     let found = metrics(home);
-    let differ = |key: &&(Timestamp, String, String)| expected.get(*key) != found.get(*key);
-    let keys: std::collections::BTreeSet<_> = expected.keys().chain(found.keys()).filter(differ).collect();
-    let differences: Vec<_> = keys
-        .iter()
-        .map(|key| format!("{key:?}: {:?}, found {:?}", expected.get(key), found.get(key)))
-        .collect();
+    let differences = differences(&expected, &found);
     assert!(differences.is_empty(), "{}\nstatus: {}", differences.join("\n"), home.result("status"));
     assert_eq!(reported(home), totals(&expected));
     assert_eq!(books(home), (lines.lines().count() as u64, malformed), "{}", home.result("status"));
