@@ -11,8 +11,8 @@ use crate::{
         aws::{
             Aws, Shared,
             doubt::{self, Doubt, Finding},
-            entries::Entry,
-            ledger::{Ledger, State},
+            entries::{Entry, State},
+            ledger::Ledger,
             send::{Outcome, put},
             sums,
         },

@@ -3,5 +3,6 @@
 mod bridge;
 mod calls;
 mod leases;
+mod lives;
 mod metrics;
 mod moto;
