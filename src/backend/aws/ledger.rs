@@ -124,7 +124,7 @@ impl Ledger {
     ) -> Result<Claimed> {
         let failed = conditions_failed(&error);
         if failed.is_empty() {
-            return Err(self.transaction_fault(error));
+            return Err(self.transaction_fault("dynamodb:PutItem", error));
         }
         // The first item is the call's: it exists if an earlier attempt of the SDK came through.
         let is_known = |index: usize| failed.contains(&0) || failed.contains(&(index + 1));
@@ -191,7 +191,7 @@ impl Ledger {
             Ok(_) => Ok(()),
             // Somebody took it for dead and went on: it stays in doubt, for who would publish it now?
             Err(error) if !conditions_failed(&error).is_empty() => Ok(()),
-            Err(error) => Err(self.transaction_fault(error)),
+            Err(error) => Err(self.transaction_fault("dynamodb:DeleteItem", error)),
         }
     }
 
@@ -272,12 +272,16 @@ impl Ledger {
         }
     }
 
-    fn transaction_fault(&self, error: SdkError<TransactWriteItemsError, HttpResponse>) -> BackendError {
+    fn transaction_fault(
+        &self,
+        action: &'static str,
+        error: SdkError<TransactWriteItemsError, HttpResponse>,
+    ) -> BackendError {
         let reasons = match error.as_service_error() {
             Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
                 cancelled.cancellation_reasons()
             }
-            _ => return self.fault("dynamodb:PutItem", error),
+            _ => return self.fault(action, error),
         };
         let reasons = || reasons.iter().filter(|reason| reason.code() != Some("None"));
         if let Some(lasting) = reasons().find(|reason| !PASSING.contains(&reason.code().unwrap_or_default()))

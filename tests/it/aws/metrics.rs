@@ -9,6 +9,7 @@ use logtally::{
         Backend, BackendError, Datum, MetricSink, Parcel, Published, Series,
         aws::{Aws, Clients, Settings, Verdict},
     },
+    clock::Clock,
     engine::time::Timestamp,
 };
 
@@ -129,6 +130,14 @@ async fn a_parcel_is_added_once() {
     assert_eq!(rig.bridge.seen("PutMetricData").len(), 2);
     assert_eq!(rig.states().await, ["done", "done"]);
 
+    let aws = rig.open("reader", |_| ()).await;
+    let (from, to) = (Timestamp::from_millis(rig.window), Timestamp::from_millis(rig.window + 5 * MINUTE));
+    let read = async |from, to| aws.read_metrics("RequestCount", from, to).await.unwrap().len();
+    assert_eq!((read(from, to).await, read(from.plus_millis(1), to).await), (2, 0));
+    assert_eq!(read(from.plus_millis(-1), from.plus_millis(1)).await, 2);
+    assert_eq!(read(from.plus_millis(-MINUTE), from).await, 0, "the end is exclusive");
+    assert!(aws.read_metrics("Nothing", from, Timestamp::MAX).await.unwrap().is_empty());
+
     let now = rig.clock.now().as_millis() / 1_000;
     let items = rig.items().await;
     assert_eq!(items.len(), 5, "two calls, three parcels");
@@ -155,6 +164,22 @@ async fn what_is_certainly_not_added_is_given_back_and_added_once_in_the_end() {
     assert!(rig.items().await.is_empty());
     assert_eq!(sink.publish(vec![rig.parcel("a", 5.0)]).await.unwrap(), published(1, 0, 2, 0));
     assert_eq!(rig.sum().await, "6");
+}
+
+#[tokio::test]
+async fn a_claim_that_took_too_long_is_given_back_unsent() {
+    let rig = Rig::new().await;
+    // A clock on which everything takes 40 seconds.
+    let clock = rig.clock.clone();
+    let slow = Clock::from_fn(move || {
+        clock.advance(40_000);
+        clock.now()
+    });
+    let mut sink = rig.open("one", |settings| settings.clock = slow).await.metrics().await.unwrap();
+    let busy = sink.publish(vec![rig.parcel("a", 5.0)]).await;
+    let Err(BackendError::Busy { why }) = busy else { panic!("{busy:?}") };
+    assert_eq!(why, "claiming metrics in table logtally-ledger took too long");
+    assert!(rig.items().await.is_empty() && rig.bridge.seen("PutMetricData").is_empty());
 }
 
 #[tokio::test]
