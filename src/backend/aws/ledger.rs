@@ -4,7 +4,7 @@
 //! transaction: the item `call#<random>` with the datums of the call, and an item `parcel#<id>` for each parcel in it,
 //! none of which may exist before. Attributes of a call: `callState`, `attempt` (1, and 1 more each time that it is
 //! sent again), `claimedAt` and `firstTime`, `lastTime` (milliseconds), `worker`, `parcelCount`, `datums`
-//! ([`Call::encode`]), `reason`. Attributes of a parcel: `callId`.
+//! ([`Call::encode`]), `reason`, `finder` (who found its sender gone). Attributes of a parcel: `callId`.
 
 use std::{collections::HashMap, fmt::Display};
 
@@ -211,7 +211,8 @@ impl Ledger {
         let update = self
             .update(&claim.key)
             .update_expression("SET callState = :state, expires = :expires, reason = :reason")
-            .condition_expression("attempt = :attempt AND callState IN (:claimed, :doubt)")
+            // Also where it says so already: an attempt of the SDK may have come through unheard.
+            .condition_expression("attempt = :attempt AND callState IN (:claimed, :doubt, :state)")
             .expression_attribute_values(":state", text(state.as_str()))
             .expression_attribute_values(":expires", seconds(expires))
             .expression_attribute_values(":reason", text(reason))
@@ -225,8 +226,11 @@ impl Ledger {
     pub(super) async fn doubt(&self, head: &Head) -> Result<bool> {
         let update = self
             .update(&head.key)
-            .update_expression("SET callState = :doubt, reason = :reason")
-            .condition_expression("attempt = :attempt AND callState = :claimed")
+            .update_expression("SET callState = :doubt, reason = :reason, finder = :finder")
+            .condition_expression(
+                "attempt = :attempt AND (callState = :claimed OR callState = :doubt AND finder = :finder)",
+            )
+            .expression_attribute_values(":finder", text(&self.worker))
             .expression_attribute_values(":doubt", text(State::Doubt.as_str()))
             .expression_attribute_values(":reason", text("its sender stopped before it said what came of it"))
             .expression_attribute_values(":attempt", number(head.attempt))

@@ -55,6 +55,61 @@ async fn a_large_parcel_is_several_calls_and_small_ones_share_a_call() {
 }
 
 #[tokio::test]
+async fn a_plan_shows_the_calls_that_would_be_made() {
+    let rig = Rig::new().await;
+    let aws = rig.open("one", |_| ()).await;
+    let far = datum("Far", rig.window + DAY, 1.0);
+    let plan = aws.plan(vec![parcel("p/1/s/1/0", vec![datum("Größe", rig.window, 2.5), far])]).await.unwrap();
+    insta::assert_json_snapshot!(plan, @r#"
+    {
+      "calls": [
+        {
+          "Namespace": "Logtally",
+          "MetricData": [
+            {
+              "MetricName": "RequestCount",
+              "Dimensions": [
+                {
+                  "Name": "ApplicationName",
+                  "Value": "Gr%C3%B6%C3%9Fe"
+                }
+              ],
+              "Timestamp": "2027-01-15T07:55:00Z",
+              "Value": 2.5,
+              "Unit": "Count",
+              "StorageResolution": 60
+            }
+          ],
+          "Parcels": [
+            "p/1/s/1/0"
+          ],
+          "Bytes": 482
+        }
+      ],
+      "series": 1,
+      "duplicates": 0,
+      "inDoubt": 0,
+      "outOfRange": [
+        {
+          "MetricName": "RequestCount",
+          "Dimensions": [
+            {
+              "Name": "ApplicationName",
+              "Value": "Far"
+            }
+          ],
+          "Timestamp": "2027-01-16T07:55:00Z",
+          "Value": 1.0,
+          "Unit": "Count",
+          "StorageResolution": 60
+        }
+      ]
+    }
+    "#);
+    assert!(rig.items().await.is_empty() && rig.bridge.seen("PutMetricData").is_empty());
+}
+
+#[tokio::test]
 async fn any_name_is_published_and_read_back() {
     let rig = Rig::new().await;
     let names =
