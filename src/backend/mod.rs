@@ -212,7 +212,7 @@ pub struct Parcel {
 /// What a call of [`MetricSink::publish`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Published {
-    /// Parcels whose datums were added now.
+    /// Parcels whose datums were added now, but for those that are out of range or refused.
     pub parcels: u64,
     /// Parcels that had been published before.
     pub duplicates: u64,

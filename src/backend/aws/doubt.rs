@@ -10,8 +10,7 @@ use crate::{
     backend::{
         Datum, Series,
         aws::{
-            entries::Entry,
-            ledger::State,
+            entries::{Entry, State},
             settle::Difference,
             sums::{self, Sums},
         },
@@ -237,7 +236,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::backend::aws::{call::Call, ledger::Head};
+    use crate::backend::aws::{call::Call, entries::Head};
 
     /// 2027-01-15T08:00:00Z
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -266,7 +265,9 @@ mod tests {
 
     fn judge(entries: Vec<Entry>, others: &[Entry], found: &Sums) -> Vec<(Entry, Finding)> {
         let mut doubt = Doubt::new(entries);
-        others.iter().for_each(|other| doubt.add(other));
+        for other in others {
+            doubt.add(other);
+        }
         doubt.judge(found, NOW)
     }
 

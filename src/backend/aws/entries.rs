@@ -9,7 +9,7 @@ use crate::{
         BackendError, Result,
         aws::{
             call::Call,
-            ledger::{Head, Item, Ledger, State, number, parcel_key, text},
+            ledger::{Claim, Item, Ledger, STALE_MS, number, parcel_key, text},
         },
     },
     engine::time::Timestamp,
@@ -19,6 +19,59 @@ use crate::{
 const KEYS: usize = 100;
 /// Attributes of a [`Head`].
 const HEAD: &str = "id, callState, attempt, claimedAt, worker, parcelCount";
+
+/// Where a call stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// About to be sent, or its sender died.
+    Claimed,
+    /// CloudWatch has it.
+    Done,
+    /// Nobody knows whether CloudWatch has it.
+    Doubt,
+    /// CloudWatch will never take it.
+    Refused,
+}
+
+impl State {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Claimed => "claimed",
+            Self::Done => "done",
+            Self::Doubt => "doubt",
+            Self::Refused => "refused",
+        }
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        [Self::Claimed, Self::Done, Self::Doubt, Self::Refused]
+            .into_iter()
+            .find(|state| state.as_str() == text)
+    }
+}
+
+/// What the ledger says of a call beside its datums.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Head {
+    pub(super) key: String,
+    pub(super) state: State,
+    pub(super) attempt: u64,
+    pub(super) at: Timestamp,
+    pub(super) worker: String,
+    pub(super) parcels: u64,
+}
+
+impl Head {
+    /// Whether whoever claimed it is gone.
+    pub(super) fn is_stale(&self, now: Timestamp) -> bool {
+        now.millis_since(self.at) > STALE_MS
+    }
+
+    /// A claim on it as it stands.
+    pub(super) fn claim(&self) -> Claim {
+        Claim { key: self.key.clone(), attempt: self.attempt, at: self.at, units: Vec::new() }
+    }
+}
 
 /// A call and its datums.
 #[derive(Clone, Debug, PartialEq)]

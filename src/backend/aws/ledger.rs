@@ -4,7 +4,7 @@
 //! transaction: the item `call#<random>` with the datums of the call, and an item `parcel#<id>` for each parcel in it,
 //! none of which may exist before. Attributes of a call: `callState`, `attempt` (1, and 1 more each time that it is
 //! sent again), `claimedAt` and `firstTime`, `lastTime` (milliseconds), `worker`, `parcelCount`, `datums`
-//! ([`Call::encode`]), `reason`. Attributes of a parcel: `callId`.
+//! ([`Call::encode`]), `reason`, `finder` (who found its sender gone). Attributes of a parcel: `callId`.
 
 use std::{collections::HashMap, fmt::Display};
 
@@ -20,7 +20,12 @@ use aws_sdk_dynamodb::{
 use crate::{
     backend::{
         BackendError, Result,
-        aws::{Shared, call::Call, error},
+        aws::{
+            Shared,
+            call::Call,
+            entries::{Head, State},
+            error,
+        },
     },
     clock::Clock,
     engine::time::Timestamp,
@@ -33,8 +38,10 @@ const DONE_MS: i64 = 16 * 24 * 3_600_000;
 /// How long calls that are not done are kept for `audit`, in milliseconds.
 const OPEN_MS: i64 = 90 * 24 * 3_600_000;
 /// How long a claim may be neither done nor given back before it is taken for dead, in milliseconds: twice what one
-/// attempt at a call may take.
-const STALE_MS: i64 = 60_000;
+/// attempt at a call may take ...
+pub(super) const STALE_MS: i64 = 60_000;
+/// ... for a call is not sent that was claimed longer ago than this, in milliseconds.
+const FRESH_MS: i64 = STALE_MS / 2;
 
 /// Reasons to cancel a transaction that pass (`TransactionCanceledException`).
 const PASSING: [&str; 4] =
@@ -42,36 +49,6 @@ const PASSING: [&str; 4] =
 
 const CALL: &str = "call#";
 const PARCEL: &str = "parcel#";
-
-/// Where a call stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    /// About to be sent, or its sender died.
-    Claimed,
-    /// CloudWatch has it.
-    Done,
-    /// Nobody knows whether CloudWatch has it.
-    Doubt,
-    /// CloudWatch will never take it.
-    Refused,
-}
-
-impl State {
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Claimed => "claimed",
-            Self::Done => "done",
-            Self::Doubt => "doubt",
-            Self::Refused => "refused",
-        }
-    }
-
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        [Self::Claimed, Self::Done, Self::Doubt, Self::Refused]
-            .into_iter()
-            .find(|state| state.as_str() == text)
-    }
-}
 
 /// A claim that this process makes or holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,6 +68,11 @@ impl Claim {
             | u128::from(getrandom::u64().unwrap_or_default());
         Self { key: format!("{CALL}{random:032x}"), attempt: 1, at, units }
     }
+
+    /// Whether nobody will take it for dead while it is sent.
+    pub(super) fn is_fresh(&self, now: Timestamp) -> bool {
+        now.millis_since(self.at) <= FRESH_MS
+    }
 }
 
 /// What came of a claim.
@@ -100,29 +82,6 @@ pub(super) enum Claimed {
     Ours,
     /// Nothing was claimed: these units were before, by others.
     Known(Vec<String>),
-}
-
-/// What the ledger says of a call beside its datums.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Head {
-    pub(super) key: String,
-    pub(super) state: State,
-    pub(super) attempt: u64,
-    pub(super) at: Timestamp,
-    pub(super) worker: String,
-    pub(super) parcels: u64,
-}
-
-impl Head {
-    /// Whether whoever claimed it is gone.
-    pub(super) fn is_stale(&self, now: Timestamp) -> bool {
-        now.millis_since(self.at) > STALE_MS
-    }
-
-    /// A claim on it as it stands.
-    pub(super) fn claim(&self) -> Claim {
-        Claim { key: self.key.clone(), attempt: self.attempt, at: self.at, units: Vec::new() }
-    }
 }
 
 /// The table.
@@ -165,7 +124,7 @@ impl Ledger {
     ) -> Result<Claimed> {
         let failed = conditions_failed(&error);
         if failed.is_empty() {
-            return Err(self.transaction_fault(error));
+            return Err(self.transaction_fault("dynamodb:PutItem", error));
         }
         // The first item is the call's: it exists if an earlier attempt of the SDK came through.
         let is_known = |index: usize| failed.contains(&0) || failed.contains(&(index + 1));
@@ -199,7 +158,7 @@ impl Ledger {
     fn parcel_item(&self, claim: &Claim, unit: &str) -> Result<TransactWriteItem> {
         let put = self
             .new_item()
-            .item("id", AttributeValue::S(format!("{PARCEL}{unit}")))
+            .item("id", AttributeValue::S(parcel_key(unit)))
             .item("callId", text(&claim.key))
             .item("expires", seconds(claim.at.plus_millis(DONE_MS)));
         transact(put.build().map(|put| TransactWriteItem::builder().put(put).build()))
@@ -209,25 +168,30 @@ impl Ledger {
         Put::builder().table_name(&self.table).condition_expression("attribute_not_exists(id)")
     }
 
-    /// Gives back a claim that was certainly not sent; nothing if there is none.
+    /// Gives back a claim that was certainly not sent, if it still stands.
     pub(super) async fn release(&self, claim: &Claim) -> Result<()> {
-        let delete = |key: String, condition: &str, value: AttributeValue| {
-            let delete = Delete::builder()
+        let delete = |key: String, condition: &str, is: AttributeValue| {
+            Delete::builder()
                 .table_name(&self.table)
                 .key("id", AttributeValue::S(key))
-                .condition_expression(format!("attribute_not_exists(id) OR {condition} = :is"))
-                .expression_attribute_values(":is", value);
-            transact(delete.build().map(|delete| TransactWriteItem::builder().delete(delete).build()))
+                .condition_expression(format!("attribute_not_exists(id) OR {condition}"))
+                .expression_attribute_values(":is", is)
         };
-        let mut items = vec![delete(claim.key.clone(), "attempt", number(claim.attempt))?];
-        for unit in &claim.units {
-            items.push(delete(format!("{PARCEL}{unit}"), "callId", text(&claim.key))?);
-        }
+        let unsent = "attempt = :is AND callState = :claimed";
+        let call = delete(claim.key.clone(), unsent, number(claim.attempt))
+            .expression_attribute_values(":claimed", text(State::Claimed.as_str()));
+        let parcels =
+            claim.units.iter().map(|unit| delete(parcel_key(unit), "callId = :is", text(&claim.key)));
+        let items = std::iter::once(call).chain(parcels);
+        let items = items.map(|delete| {
+            transact(delete.build().map(|delete| TransactWriteItem::builder().delete(delete).build()))
+        });
+        let items = items.collect::<Result<Vec<_>>>()?;
         match self.write(items, None).await {
             Ok(_) => Ok(()),
-            // Somebody took it for dead and will find out.
+            // Somebody took it for dead and went on: it stays in doubt, for who would publish it now?
             Err(error) if !conditions_failed(&error).is_empty() => Ok(()),
-            Err(error) => Err(self.transaction_fault(error)),
+            Err(error) => Err(self.transaction_fault("dynamodb:DeleteItem", error)),
         }
     }
 
@@ -247,7 +211,8 @@ impl Ledger {
         let update = self
             .update(&claim.key)
             .update_expression("SET callState = :state, expires = :expires, reason = :reason")
-            .condition_expression("attempt = :attempt AND callState IN (:claimed, :doubt)")
+            // Also where it says so already: an attempt of the SDK may have come through unheard.
+            .condition_expression("attempt = :attempt AND callState IN (:claimed, :doubt, :state)")
             .expression_attribute_values(":state", text(state.as_str()))
             .expression_attribute_values(":expires", seconds(expires))
             .expression_attribute_values(":reason", text(reason))
@@ -261,8 +226,11 @@ impl Ledger {
     pub(super) async fn doubt(&self, head: &Head) -> Result<bool> {
         let update = self
             .update(&head.key)
-            .update_expression("SET callState = :doubt, reason = :reason")
-            .condition_expression("attempt = :attempt AND callState = :claimed")
+            .update_expression("SET callState = :doubt, reason = :reason, finder = :finder")
+            .condition_expression(
+                "attempt = :attempt AND (callState = :claimed OR callState = :doubt AND finder = :finder)",
+            )
+            .expression_attribute_values(":finder", text(&self.worker))
             .expression_attribute_values(":doubt", text(State::Doubt.as_str()))
             .expression_attribute_values(":reason", text("its sender stopped before it said what came of it"))
             .expression_attribute_values(":attempt", number(head.attempt))
@@ -308,12 +276,16 @@ impl Ledger {
         }
     }
 
-    fn transaction_fault(&self, error: SdkError<TransactWriteItemsError, HttpResponse>) -> BackendError {
+    fn transaction_fault(
+        &self,
+        action: &'static str,
+        error: SdkError<TransactWriteItemsError, HttpResponse>,
+    ) -> BackendError {
         let reasons = match error.as_service_error() {
             Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
                 cancelled.cancellation_reasons()
             }
-            _ => return self.fault("dynamodb:PutItem", error),
+            _ => return self.fault(action, error),
         };
         let reasons = || reasons.iter().filter(|reason| reason.code() != Some("None"));
         if let Some(lasting) = reasons().find(|reason| !PASSING.contains(&reason.code().unwrap_or_default()))

@@ -16,13 +16,17 @@ use crate::{
         aws::{
             Shared,
             call::{Call, Unit, units},
-            ledger::{Claim, Claimed, Head, Ledger, State},
+            entries::{Head, State},
+            ledger::{Claim, Claimed, Ledger},
             send::{Outcome, put},
         },
     },
     config::InDoubt,
     engine::metric::IN_DOUBT,
 };
+
+/// Sums out of range that are logged of one call.
+const OUT_OF_RANGE_LINES: usize = 10;
 
 /// What became of a unit. A parcel became what the last of these says about any of its units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -151,6 +155,10 @@ impl Metrics {
     }
 
     async fn send(&mut self, claim: Claim, call: &Call) -> Result<()> {
+        if !claim.is_fresh(self.shared.settings.clock.now()) {
+            let why = format!("claiming metrics in table {} took too long", self.ledger.table);
+            return Err(self.give_back(claim, BackendError::Busy { why }).await);
+        }
         self.report_out_of_range(call);
         let (units, datums) = (claim.units.clone(), count(call.datums.len()));
         let outcome = if call.datums.is_empty() {
@@ -206,14 +214,22 @@ impl Metrics {
     }
 
     fn report_out_of_range(&mut self, call: &Call) {
-        self.counted.out_of_range += count(call.out_of_range.len());
-        for Datum { series, timestamp, value } in &call.out_of_range {
+        let out = &call.out_of_range;
+        self.counted.out_of_range += count(out.len());
+        for Datum { series, timestamp, value } in out.iter().take(OUT_OF_RANGE_LINES) {
             tracing::warn!(
                 metric = series.name,
                 dimensions = ?series.dimensions,
                 window = %timestamp,
                 value,
                 "not published: CloudWatch takes timestamps from two weeks ago to two hours ahead"
+            );
+        }
+        if out.len() > OUT_OF_RANGE_LINES {
+            let more = out.len() - OUT_OF_RANGE_LINES;
+            tracing::warn!(
+                more,
+                "more sums of this call are not published for their timestamps; audit shows them"
             );
         }
     }

@@ -10,7 +10,8 @@ use crate::{
         aws::{
             Aws, Shared,
             call::{self, Call, Unit},
-            ledger::{Ledger, State},
+            entries::State,
+            ledger::Ledger,
             names,
         },
     },

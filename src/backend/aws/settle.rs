@@ -11,8 +11,8 @@ use crate::{
         aws::{
             Aws, Shared,
             doubt::{self, Doubt, Finding},
-            entries::Entry,
-            ledger::{Ledger, State},
+            entries::{Entry, State},
+            ledger::Ledger,
             send::{Outcome, put},
             sums,
         },
@@ -125,11 +125,12 @@ impl AccountLine {
 }
 
 impl Aws {
-    /// Settles the calls in doubt of the last two weeks: reads the metric back, enters those that it holds as done,
-    /// and sends those that it lacks. Calls that CloudWatch may not show yet are left alone.
+    /// Settles the calls in doubt: reads the metric back, enters those that it holds as done, and sends those that it
+    /// lacks. Calls that CloudWatch may not show yet are left alone.
     ///
     /// # Errors
-    /// What the ledger or CloudWatch fails with; what was settled before stays so.
+    /// What the ledger or CloudWatch fails with; [`BackendError::Busy`] if the same windows were added to meanwhile.
+    /// What was settled before stays so.
     pub async fn settle(&self) -> Result<Settlement> {
         Settling::new(&self.shared).run().await
     }
@@ -272,7 +273,7 @@ impl<'a> Settling<'a> {
                 doubt.add(&entry);
             }
         };
-        self.ledger.each_call(span, &[State::Done, State::Claimed], each).await
+        self.ledger.each_call(span, &[State::Done, State::Claimed, State::Doubt], each).await
     }
 
     async fn act(&self, entry: &Entry, finding: Finding) -> Result<Verdict> {

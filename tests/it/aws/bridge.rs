@@ -51,6 +51,8 @@ struct State {
     faults: Mutex<VecDeque<(String, Fault)>>,
     /// Operation and length in bytes, before compression, of each call.
     seen: Mutex<Vec<(String, usize)>>,
+    /// How many calls are being done.
+    active: AtomicUsize,
     /// How many calls are never answered, of those whose time has come.
     silenced: AtomicUsize,
 }
@@ -64,6 +66,7 @@ impl Bridge {
             target: target.to_owned(),
             faults: Mutex::default(),
             seen: Mutex::default(),
+            active: AtomicUsize::new(0),
             silenced: AtomicUsize::new(0),
         };
         let state = Arc::new(state);
@@ -71,7 +74,11 @@ impl Bridge {
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let state = Arc::clone(&serving);
-                thread::spawn(move || state.serve(stream));
+                state.active.fetch_add(1, SeqCst);
+                thread::spawn(move || {
+                    state.serve(stream);
+                    state.active.fetch_sub(1, SeqCst);
+                });
             }
         });
         Self { endpoint, state }
@@ -85,6 +92,18 @@ impl Bridge {
     pub(crate) fn inject(&self, operation: &str, faults: impl IntoIterator<Item = Fault>) {
         let faults = faults.into_iter().map(|fault| (operation.to_owned(), fault));
         self.state.faults.lock().unwrap().extend(faults);
+    }
+
+    /// Nothing happens to any call from now on.
+    pub(crate) fn mend(&self) {
+        self.state.faults.lock().unwrap().clear();
+    }
+
+    /// Waits until every call has come to its end, those included whose callers have gone.
+    pub(crate) async fn idle(&self) {
+        while self.state.active.load(SeqCst) > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Waits until a call that is never answered has been done, if it is to be done.
@@ -157,9 +176,10 @@ impl State {
         let url = format!("{}{}", self.target, if request.is_cbor() { "/" } else { &request.path });
         let mut passed = ureq::http::Request::builder().method(request.method.as_str()).uri(url);
         for (name, value) in &request.headers {
-            let kept = !["host", "content-length", "content-encoding", "connection"].contains(&name.as_str())
-                && !(request.is_cbor()
-                    && ["content-type", "accept", "smithy-protocol"].contains(&name.as_str()));
+            let own = ["host", "content-length", "content-encoding", "connection"];
+            let of_cbor = ["content-type", "accept", "smithy-protocol"];
+            let kept = !own.contains(&name.as_str());
+            let kept = kept && (!request.is_cbor() || !of_cbor.contains(&name.as_str()));
             if kept {
                 passed = passed.header(name, value);
             }

@@ -9,6 +9,7 @@ use logtally::{
         Backend, BackendError, Datum, MetricSink, Parcel, Published, Series,
         aws::{Aws, Clients, Settings, Verdict},
     },
+    clock::Clock,
     engine::time::Timestamp,
 };
 
@@ -39,7 +40,7 @@ impl Rig {
         moto.create_ledger("logtally-ledger").await;
         let (bridge, clock) = (Bridge::start(moto.endpoint()), TestClock::new());
         let window = clock.now().as_millis() - 5 * MINUTE;
-        Self { moto, bridge, clock, window, patience: Duration::from_secs(60) }
+        Self { moto, bridge, clock, window, patience: Duration::from_mins(1) }
     }
 
     pub(super) async fn open(&self, worker: &str, change: impl FnOnce(&mut Settings)) -> Aws {
@@ -72,8 +73,9 @@ impl Rig {
         read.into_iter().map(sum).collect()
     }
 
-    pub(super) async fn sum(&self) -> f64 {
-        self.sums("RequestCount").await.iter().map(|(_, _, value)| value).sum()
+    /// Everything that was counted.
+    pub(super) async fn sum(&self) -> String {
+        self.sums("RequestCount").await.iter().fold(0.0, |sum, (_, _, value)| sum + value).to_string()
     }
 
     pub(super) fn parcel(&self, id: &str, value: f64) -> Parcel {
@@ -128,6 +130,14 @@ async fn a_parcel_is_added_once() {
     assert_eq!(rig.bridge.seen("PutMetricData").len(), 2);
     assert_eq!(rig.states().await, ["done", "done"]);
 
+    let aws = rig.open("reader", |_| ()).await;
+    let (from, to) = (Timestamp::from_millis(rig.window), Timestamp::from_millis(rig.window + 5 * MINUTE));
+    let read = async |from, to| aws.read_metrics("RequestCount", from, to).await.unwrap().len();
+    assert_eq!((read(from, to).await, read(from.plus_millis(1), to).await), (2, 0));
+    assert_eq!(read(from.plus_millis(-1), from.plus_millis(1)).await, 2);
+    assert_eq!(read(from.plus_millis(-MINUTE), from).await, 0, "the end is exclusive");
+    assert!(aws.read_metrics("Nothing", from, Timestamp::MAX).await.unwrap().is_empty());
+
     let now = rig.clock.now().as_millis() / 1_000;
     let items = rig.items().await;
     assert_eq!(items.len(), 5, "two calls, three parcels");
@@ -153,7 +163,23 @@ async fn what_is_certainly_not_added_is_given_back_and_added_once_in_the_end() {
     assert!(matches!(failed, Err(BackendError::Failed { .. })), "{failed:?}");
     assert!(rig.items().await.is_empty());
     assert_eq!(sink.publish(vec![rig.parcel("a", 5.0)]).await.unwrap(), published(1, 0, 2, 0));
-    assert_eq!(rig.sum().await, 6.0);
+    assert_eq!(rig.sum().await, "6");
+}
+
+#[tokio::test]
+async fn a_claim_that_took_too_long_is_given_back_unsent() {
+    let rig = Rig::new().await;
+    // A clock on which everything takes 40 seconds.
+    let clock = rig.clock.clone();
+    let slow = Clock::from_fn(move || {
+        clock.advance(40_000);
+        clock.now()
+    });
+    let mut sink = rig.open("one", |settings| settings.clock = slow).await.metrics().await.unwrap();
+    let busy = sink.publish(vec![rig.parcel("a", 5.0)]).await;
+    let Err(BackendError::Busy { why }) = busy else { panic!("{busy:?}") };
+    assert_eq!(why, "claiming metrics in table logtally-ledger took too long");
+    assert!(rig.items().await.is_empty() && rig.bridge.seen("PutMetricData").is_empty());
 }
 
 #[tokio::test]
@@ -171,7 +197,7 @@ async fn lost_answers_are_in_doubt_and_not_sent_again() {
         assert_eq!(sink.publish(vec![rig.parcel("a", 5.0)]).await.unwrap(), published(0, 0, 0, 1));
         let next = rig.publish("two", vec![rig.parcel("a", 5.0), rig.parcel("b", 2.0)]).await.unwrap();
         assert_eq!(next, published(1, 0, 2, 1));
-        assert_eq!(rig.sum().await, if added { 9.0 } else { 3.0 }, "{fault:?}");
+        assert_eq!(rig.sum().await, if added { "9" } else { "3" }, "{fault:?}");
         assert_eq!(rig.sums("InDoubt").await, [(String::new(), 5, 1.0)], "one parcel, in the current window");
         assert_eq!(rig.states().await, ["done", "doubt"]);
 
@@ -179,7 +205,7 @@ async fn lost_answers_are_in_doubt_and_not_sent_again() {
         rig.clock.advance(until.millis_since(rig.clock.now()));
         let verdict = if added { Verdict::Added } else { Verdict::Sent };
         assert_eq!(rig.settle().await, [verdict], "{fault:?}");
-        assert_eq!(rig.sum().await, 9.0);
+        assert_eq!(rig.sum().await, "9");
         assert_eq!(rig.states().await, ["done", "done"]);
         assert_eq!(rig.settle().await, []);
         assert_eq!(rig.publish("two", vec![rig.parcel("a", 5.0)]).await.unwrap(), published(0, 1, 0, 0));
@@ -206,7 +232,7 @@ async fn an_outage_puts_one_call_in_doubt() {
 #[tokio::test]
 async fn a_claim_whose_sender_died_is_in_doubt_once_it_is_stale() {
     // The sender dies behind its claim, or when it was about to say that it has sent.
-    let deaths = [("TransactWriteItems", DoneButSilent, 0.0), ("UpdateItem", Silent, 6.0)];
+    let deaths = [("TransactWriteItems", DoneButSilent, "0"), ("UpdateItem", Silent, "6")];
     for (operation, death, sum) in deaths {
         let rig = Rig::new().await;
         let mut sink = rig.open("one", |_| ()).await.metrics().await.unwrap();
@@ -225,6 +251,6 @@ async fn a_claim_whose_sender_died_is_in_doubt_once_it_is_stale() {
         assert_eq!(rig.sum().await, sum);
         rig.clock.advance(10 * MINUTE);
         rig.settle().await;
-        assert_eq!((rig.sum().await, rig.states().await), (6.0, vec!["done".to_owned()]));
+        assert_eq!((rig.sum().await, rig.states().await), ("6".to_owned(), vec!["done".to_owned()]));
     }
 }

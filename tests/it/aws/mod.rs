@@ -8,6 +8,7 @@ mod fanout;
 mod kinesis;
 mod leases;
 mod line;
+mod lives;
 mod metrics;
 pub(crate) mod moto;
 mod reference;
