@@ -9,17 +9,14 @@ installed elsewhere. The number of lines read and refused goes to standard error
 
 import argparse
 import csv
-import fcntl
-import hashlib
 import os
-import subprocess
 import sys
-import venv
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", HERE.parent / "target")).resolve() / "sql-equivalents"
-OLDEST_PYTHON = (3, 11)
+sys.path.append(str(HERE.parent / "tests" / "it"))
+
+from virtual_environment import TARGET, made  # noqa: E402: what every test in Python goes through
 HEADERS = {
     "response_counts": ["windowStart", "windowEnd", "applicationName", "contact", "response", "responseCount", "bytes"],
     "unknown_hosts": ["windowStart", "host", "requests"],
@@ -90,27 +87,10 @@ def account(lines: int, refused: int) -> None:
 
 def enter_venv(engine: str) -> None:
     """Goes on inside the engine's virtual environment; makes it first, or again if the requirements changed."""
-    home = TARGET / engine
+    home = TARGET / "sql-equivalents" / engine
     if Path(sys.prefix) == home:
         return
-    home.mkdir(parents=True, exist_ok=True)
-    requirements = HERE / f"requirements-{engine}.txt"
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    wanted = hashlib.sha256(requirements.read_bytes() + version.encode()).hexdigest()
-    made = home / "made-from"
-    with open(home.with_suffix(".lock"), "w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two tests at once: the second waits
-        if not made.exists() or made.read_text(encoding="ascii") != wanted:
-            made.unlink(missing_ok=True)
-            try:
-                venv.create(home, clear=True, with_pip=True)
-            except subprocess.CalledProcessError:
-                sys.exit("run.py: this python3 has no ensurepip; on Debian: apt-get install python3-venv")
-            pip = [home / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-            if subprocess.run([*pip, "--require-hashes", "--requirement", requirements], check=False).returncode:
-                sys.exit(f"run.py: pip could not install {requirements.name}; the package registry must be reachable once")
-            made.write_text(wanted, encoding="ascii")
-    python = home / "bin" / "python"
+    python = made(home, HERE / f"requirements-{engine}.txt")
     os.execv(python, [str(python), str(Path(__file__).resolve()), *sys.argv[1:]])
 
 
@@ -124,8 +104,6 @@ def main() -> None:
     for file in (arguments.log, arguments.reference):
         if not file.is_file():
             sys.exit(f"run.py: {file} is no file")
-    if sys.version_info < OLDEST_PYTHON:
-        sys.exit(f"run.py: python3 is {sys.version.split()[0]}, but the pinned engines need 3.11 or later")
     enter_venv(arguments.engine)
     rows = ENGINES[arguments.engine](arguments.log.resolve(), arguments.reference.resolve(), arguments.query)
     sys.stdout.reconfigure(encoding="utf-8", newline="")

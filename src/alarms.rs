@@ -70,16 +70,15 @@ pub async fn watch(
     let mut watching = Watching::open(backend, alarms).await?;
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut retry = Retry::new("evaluating alarms");
+    let mut retry = Retry::new("evaluating alarms", &stop);
     loop {
         tokio::select! {
             biased;
             () = stop.reached(Phase::Drain) => return Ok(()),
             _ = ticks.tick() => {}
         }
-        match watching.evaluate(&notify).await {
-            Ok(()) => retry = Retry::new("evaluating alarms"),
-            Err(error) => retry.pause(error).await?,
+        if retry.attempt(watching.evaluate(&notify)).await?.is_some() {
+            retry = Retry::new("evaluating alarms", &stop);
         }
     }
 }

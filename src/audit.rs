@@ -6,11 +6,8 @@ use serde::Serialize;
 
 use crate::{
     backend::{
-        Stage,
-        embedded::{
-            books::{Books, Requests},
-            stats::StoredCheckpoint,
-        },
+        Stage, StoredCheckpoint,
+        embedded::books::{Books, Requests},
     },
     engine::{
         cut::{Cut, CutError},

@@ -2,13 +2,12 @@
 //!
 //! Each parcel is published once: the metric sink remembers the ids, so a batch read again after a crash adds nothing.
 
-use tokio::task::JoinSet;
-
 use crate::{
     backend::{
         Backend, BackendError, Batch, Checkpoint, CheckpointStore, MetricSink, Parcel, Published,
         SequenceNumber, ShardId, Stage, StartAt, Stream,
-        retry::{Retry, is_drained, next_batch},
+        retry::{Retry, next_batch},
+        work::{Ended, each_shard},
     },
     engine::{
         parcel::unpack,
@@ -17,21 +16,23 @@ use crate::{
     stop::Stop,
 };
 
-/// Publishes the output stream until `stop`: on [`Drain`](crate::stop::Phase::Drain) to its tip, on [`Stop`](crate::stop::Phase::Stop) at once.
+/// Publishes the output stream until `stop`: on [`Drain`](crate::stop::Phase::Drain) to its tip, on
+/// [`Stop`](crate::stop::Phase::Stop) at once.
 ///
 /// # Errors
 /// What a port fails with; what was published stays so.
 pub async fn run<B: Backend>(backend: &B, stop: Stop) -> Result<(), BackendError> {
     let store = backend.checkpoints(Stage::Deliver).await?;
-    let mut tasks = JoinSet::new();
-    for shard in backend.shards(Stream::Output).await? {
-        let task = Shard { backend: backend.clone(), store: store.clone(), id: shard.id, stop: stop.clone() };
-        tasks.spawn(task.run());
+    let work = |shard: crate::backend::Shard, stop| {
+        Shard { backend: backend.clone(), store: store.clone(), id: shard.id, stop }.run()
+    };
+    match each_shard(backend, &store, Stream::Output, stop, work).await {
+        Err(BackendError::Stopped { why }) => {
+            tracing::warn!("{why}; the next start goes on from there");
+            Ok(())
+        }
+        ended => ended,
     }
-    while let Some(ended) = tasks.join_next().await {
-        ended.map_err(|why| BackendError::failed("a shard's task ended", why))??;
-    }
-    Ok(())
 }
 
 /// One shard of the output stream.
@@ -43,22 +44,47 @@ struct Shard<B: Backend> {
 }
 
 impl<B: Backend> Shard<B> {
-    async fn run(mut self) -> Result<(), BackendError> {
-        let position = self.store.load(&self.id).await?.and_then(|(checkpoint, _)| checkpoint.position);
+    async fn run(self) -> Result<Ended, BackendError> {
+        match self.read().await {
+            Err(BackendError::Closed { why }) => {
+                tracing::debug!("{why}");
+                Ok(Ended::Lost)
+            }
+            ended => ended,
+        }
+    }
+
+    async fn read(mut self) -> Result<Ended, BackendError> {
+        let known = self.store.load(&self.id).await?;
+        if known.as_ref().is_some_and(|(checkpoint, _)| checkpoint.ended) {
+            return Ok(Ended::EndOfShard);
+        }
         let mut sink = self.backend.metrics().await?;
-        let mut reader = self.open(position).await?;
-        while let Some(batch) = next_batch(&mut reader, &mut self.stop, "reading the output stream").await? {
-            let drained = is_drained(&batch, &self.stop);
+        let mut position = known.and_then(|(checkpoint, _)| checkpoint.position);
+        let mut reader = self.open(position.clone()).await?;
+        loop {
+            let next = match next_batch(&mut reader, &mut self.stop, "reading the output stream").await {
+                // Retention overtook a slow reader.
+                Err(BackendError::Gone { .. }) => {
+                    reader = self.open(position.clone()).await?;
+                    continue;
+                }
+                next => next?,
+            };
+            let Some((batch, drained)) = next else { break };
+            position = batch.through.clone().or(position);
             let ended = batch.end_of_shard;
             self.deliver(batch, &mut sink).await?;
-            if drained || ended {
+            if ended {
+                return Ok(Ended::EndOfShard);
+            }
+            if drained {
                 break;
             }
         }
-        Ok(())
+        Ok(Ended::Stopped)
     }
 
-    /// Opens the shard behind `position`. Rows that are past retention are lost for the metrics, and that is said.
     async fn open(&self, position: Option<SequenceNumber>) -> Result<B::Reader, BackendError> {
         let start = position.map_or(StartAt::TrimHorizon, StartAt::After);
         match self.backend.reader(Stream::Output, &self.id, start).await {
@@ -71,38 +97,42 @@ impl<B: Backend> Shard<B> {
     }
 
     async fn deliver(&self, batch: Batch, sink: &mut B::Metrics) -> Result<(), BackendError> {
-        if batch.records.is_empty() {
+        if batch.records.is_empty() && !batch.end_of_shard {
             return Ok(());
         }
         let mut parcels = Vec::with_capacity(batch.records.len());
         for record in batch.records {
-            let unpacked = unpack(&record.data);
-            if unpacked.foreign_lines > 0 {
-                tracing::warn!(shard = %self.id, lines = unpacked.foreign_lines, "lines of the output stream are no rows");
+            let (parcel, foreign) = parcel(record.partition_key, &record.data);
+            if foreign > 0 {
+                tracing::warn!(shard = %self.id, lines = foreign, "lines of the output stream are no rows");
             }
-            let datums = unpacked.datums();
-            let rows = unpacked.rows.into_iter().filter_map(row).collect();
-            parcels.push(Parcel { id: record.partition_key, datums, rows });
+            parcels.push(parcel);
         }
         let published = self.publish(parcels, sink).await?;
         tracing::debug!(shard = %self.id, ?published, "delivered");
-        let checkpoint = Checkpoint { position: batch.through, state: Vec::new() };
-        let mut retry = Retry::new("saving a checkpoint");
-        while let Err(error) = self.store.save(&self.id, checkpoint.clone(), Vec::new()).await {
-            retry.pause(error).await?;
-        }
+        let checkpoint = Checkpoint { position: batch.through, state: Vec::new(), ended: batch.end_of_shard };
+        let mut retry = Retry::new("saving a checkpoint", &self.stop);
+        while retry.attempt(self.store.save(&self.id, checkpoint.clone(), Vec::new())).await?.is_none() {}
         Ok(())
     }
 
     async fn publish(&self, parcels: Vec<Parcel>, sink: &mut B::Metrics) -> Result<Published, BackendError> {
-        let mut retry = Retry::new("publishing metrics");
+        let mut retry = Retry::new("publishing metrics", &self.stop);
         loop {
-            match sink.publish(parcels.clone()).await {
-                Ok(published) => return Ok(published),
-                Err(error) => retry.pause(error).await?,
+            if let Some(published) = retry.attempt(sink.publish(parcels.clone())).await? {
+                return Ok(published);
             }
         }
     }
+}
+
+/// A record of the output stream, and how many of its lines are no rows: somebody else writes to the stream.
+#[must_use]
+pub fn parcel(partition_key: String, data: &[u8]) -> (Parcel, u64) {
+    let unpacked = unpack(data);
+    let (datums, foreign) = (unpacked.datums(), unpacked.foreign_lines);
+    let rows = unpacked.rows.into_iter().filter_map(row).collect();
+    (Parcel { id: partition_key, datums, rows }, foreign)
 }
 
 fn row(output: Output) -> Option<Row> {

@@ -7,13 +7,16 @@
 mod shard;
 mod start;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use dashmap::DashMap;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::sync::watch;
 
 use crate::{
-    backend::{Backend, BackendError, Shard, ShardId, Stage, Stream},
+    backend::{
+        Backend, BackendError, Batch, CheckpointStore, SequenceNumber, Shard, ShardId, Stage, Stream,
+        work::each_shard,
+    },
     engine::{count::Plan, reference::Reference, time::Timestamp},
     stop::Stop,
 };
@@ -111,35 +114,49 @@ pub enum AnalyzeError {
 /// [`AnalyzeError`]; what was saved stays saved.
 pub async fn run<B: Backend>(backend: &B, settings: Settings, stop: Stop) -> Result<(), AnalyzeError> {
     let store = backend.checkpoints(Stage::Analyze).await?;
-    let shards = backend.shards(Stream::Input).await?;
-    let epoch = start::prepare(backend, &store, &settings, &shards).await?;
-    let worker = shard::Worker { backend: backend.clone(), store, settings, epoch, stop };
-    let mut finished = BTreeSet::new();
-    let mut started = BTreeSet::new();
-    let mut tasks = JoinSet::new();
-    loop {
-        let shards = backend.shards(Stream::Input).await?;
-        for shard in ready(&shards, &finished, &started) {
-            started.insert(shard.id.clone());
-            tasks.spawn(worker.clone().run(shard));
-        }
-        let Some(ended) = tasks.join_next().await else { return Ok(()) };
-        let ended = ended.map_err(|why| BackendError::failed("a shard's task ended", why))??;
-        match ended {
-            shard::Ended::Stopped => {}
-            shard::Ended::EndOfShard(shard) => {
-                finished.insert(shard);
-            }
-        }
-    }
+    let Some(epoch) = start::prepare(backend, &store, &settings, &stop).await? else { return Ok(()) };
+    let work = |shard: Shard, stop| {
+        let worker = shard::Worker {
+            backend: backend.clone(),
+            store: store.clone(),
+            settings: settings.clone(),
+            epoch,
+            stop,
+        };
+        worker.run(shard)
+    };
+    each_shard(backend, &store, Stream::Input, stop, work).await
 }
 
-/// The shards that may be read now: not started yet, and every parent that is still kept is finished.
-fn ready(shards: &[Shard], finished: &BTreeSet<ShardId>, started: &BTreeSet<ShardId>) -> Vec<Shard> {
-    let waited_for: BTreeSet<&ShardId> =
-        shards.iter().map(|shard| &shard.id).filter(|shard| !finished.contains(shard)).collect();
-    let may = |shard: &&Shard| {
-        !started.contains(&shard.id) && !shard.parents.iter().any(|parent| waited_for.contains(parent))
+/// Analyzes one batch of `shard`, which somebody else reads in order and without gaps, from the shard's cut to the
+/// next: `read` gives what lies behind the position. Parents of which nothing more will come are closed first.
+///
+/// # Errors
+/// [`AnalyzeError`]; the same batch may then be given again, and is counted once.
+pub async fn step<B: Backend>(
+    backend: &B,
+    (settings, stop): (&Settings, &Stop),
+    shards: &[Shard],
+    shard: &Shard,
+    read: impl FnOnce(Option<&SequenceNumber>) -> Batch,
+) -> Result<(), AnalyzeError> {
+    let store = backend.checkpoints(Stage::Analyze).await?;
+    let worker = shard::Worker {
+        backend: backend.clone(),
+        store: store.clone(),
+        settings: settings.clone(),
+        epoch: settings.first_epoch,
+        stop: stop.clone(),
     };
-    shards.iter().filter(may).cloned().collect()
+    store.seize(shard).await?;
+    let is_new = start::load(&store, &shard.id, stop).await?.is_none();
+    for parent in shards.iter().filter(|parent| is_new && shard.parents.contains(&parent.id)) {
+        store.seize(parent).await?;
+        if let Some(parent) = worker.clone().resume(parent.clone()).await? {
+            parent.finish().await?;
+        }
+    }
+    let Some(running) = worker.resume(shard.clone()).await? else { return Ok(()) };
+    let batch = read(running.position());
+    running.step(batch).await
 }

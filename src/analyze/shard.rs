@@ -11,8 +11,9 @@ use crate::{
     },
     backend::{
         Append, Backend, BackendError, Batch, Checkpoint, CheckpointStore, Outbox, SequenceNumber, Shard,
-        ShardId, StartAt, Stream, StreamWriter,
-        retry::{Retry, is_drained, next_batch},
+        StartAt, Stream, StreamWriter,
+        retry::{Retry, next_batch},
+        work::Ended,
     },
     engine::{
         cut::CutRef,
@@ -38,14 +39,8 @@ pub(crate) struct Worker<B: Backend> {
     pub(crate) stop: Stop,
 }
 
-/// How a shard's task ended.
-pub(crate) enum Ended {
-    Stopped,
-    EndOfShard(ShardId),
-}
-
 /// One shard being read.
-struct Running<B: Backend> {
+pub(super) struct Running<B: Backend> {
     worker: Worker<B>,
     shard: Shard,
     origin: Origin,
@@ -61,88 +56,141 @@ struct Running<B: Backend> {
 
 impl<B: Backend> Worker<B> {
     pub(crate) async fn run(self, shard: Shard) -> Result<Ended, AnalyzeError> {
-        let found = load(&self.store, &shard.id).await?;
-        if found.as_ref().is_some_and(|found| found.cut.ended) {
-            return Ok(Ended::EndOfShard(shard.id));
+        let id = shard.id.clone();
+        match self.start(shard).await {
+            Err(AnalyzeError::Backend(BackendError::Closed { why })) => {
+                tracing::debug!(shard = %id, "{why}");
+                Ok(Ended::Lost)
+            }
+            ended => ended,
         }
+    }
+
+    async fn start(self, shard: Shard) -> Result<Ended, AnalyzeError> {
+        let mut running = match self.resume(shard).await? {
+            Some(running) => running,
+            None => return Ok(Ended::EndOfShard),
+        };
+        let reader = running.open().await?;
+        running.say_where();
+        running.read(reader).await
+    }
+
+    /// The shard as its cut left it, with what that cut had still to send sent; nothing if it was read to its end.
+    pub(super) async fn resume(mut self, shard: Shard) -> Result<Option<Running<B>>, AnalyzeError> {
+        let found = load(&self.store, &shard.id, &self.stop).await?;
+        let ended = found.as_ref().is_some_and(|found| found.cut.ended);
         let (state, position, outbox) = match found {
             Some(found) => {
+                // Another process may have begun this shard, in an epoch of its own.
+                self.epoch = found.cut.epoch;
                 let outbox = if found.outbox == Outbox::Pending { found.cut.outbox } else { Vec::new() };
                 (found.cut.state, found.position, outbox)
             }
-            None => (self.inherited(&shard).await?, None, Vec::new()),
+            None => (State::new(self.settings.plan.window), None, Vec::new()),
         };
+        if ended && outbox.is_empty() {
+            return Ok(None);
+        }
+        let state = if position.is_none() { self.inherited(&shard, state).await? } else { state };
         let writer = self.backend.writer(Stream::Output).await?;
-        let (mut engine, rows) = engine(&self.settings, &shard, self.epoch, state);
-        let mut reader = self.open(&shard, position.as_ref(), &mut engine).await?;
-        let from = position
-            .as_ref()
-            .map_or("the oldest record kept".to_owned(), |p| format!("behind record {}", p.0));
-        tracing::info!(shard = %shard.id, "reading from {from}");
-        let origin = origin(&self.settings, &shard, self.epoch);
-        let pause = Duration::from_millis(self.settings.checkpoint_interval_ms);
-        let saved = Instant::now();
-        let engine = Some(engine);
+        let (engine, rows) = engine(&self.settings, &shard, self.epoch, state);
         let mut running = Running {
+            origin: origin(&self.settings, &shard, self.epoch),
+            pause: Duration::from_millis(self.settings.checkpoint_interval_ms),
             worker: self,
             shard,
-            origin,
             writer,
-            engine,
+            engine: Some(engine),
             position,
             outbox,
-            saved,
-            pause,
+            saved: Instant::now(),
             changed: false,
         };
         running.send().await?;
+        if ended {
+            // The last rows of a shard that ended: sent now, so that no later start sends them again.
+            running.save(true).await?;
+            return Ok(None);
+        }
         running.pack(&rows);
-        running.read(&mut reader).await
+        Ok(Some(running))
     }
 
     /// A child begins with what its parents have seen.
-    async fn inherited(&self, shard: &Shard) -> Result<State, AnalyzeError> {
-        let mut state = State::new(self.settings.plan.window);
+    async fn inherited(&self, shard: &Shard, mut state: State) -> Result<State, AnalyzeError> {
         for parent in &shard.parents {
-            if let Some(found) = load(&self.store, parent).await? {
+            if let Some(found) = load(&self.store, parent, &self.stop).await? {
                 state.inherit(&found.cut.state);
             }
         }
         Ok(state)
     }
+}
 
+impl<B: Backend> Running<B> {
     /// Opens the shard where it is to be read on. Records that are past retention are an error, or entered into the
     /// books as expired.
-    async fn open(
-        &self,
-        shard: &Shard,
-        position: Option<&SequenceNumber>,
-        engine: &mut Engine,
-    ) -> Result<B::Reader, AnalyzeError> {
-        let start = position.map_or(StartAt::TrimHorizon, |position| StartAt::After(position.clone()));
-        match self.backend.reader(Stream::Input, &shard.id, start).await {
-            Err(BackendError::Gone { loss, .. }) if self.settings.accept_loss => {
-                tracing::warn!(shard = %shard.id, "going on without what is past retention: {loss} unread");
-                engine.expire(loss.records.unwrap_or_default(), loss.bytes.unwrap_or_default());
-                Ok(self.backend.reader(Stream::Input, &shard.id, StartAt::TrimHorizon).await?)
+    async fn open(&mut self) -> Result<B::Reader, AnalyzeError> {
+        let (backend, shard) = (self.worker.backend.clone(), self.shard.id.clone());
+        let start = self.position.as_ref().map_or(StartAt::TrimHorizon, |at| StartAt::After(at.clone()));
+        match backend.reader(Stream::Input, &shard, start).await {
+            Err(BackendError::Gone { loss, .. }) if self.worker.settings.accept_loss => {
+                tracing::warn!(%shard, "going on without what is past retention: {loss} unread");
+                self.engine().expire(loss.records.unwrap_or_default(), loss.bytes.unwrap_or_default());
+                self.changed = true;
+                Ok(backend.reader(Stream::Input, &shard, StartAt::TrimHorizon).await?)
             }
             opened => Ok(opened?),
         }
     }
-}
 
-impl<B: Backend> Running<B> {
-    async fn read(mut self, reader: &mut B::Reader) -> Result<Ended, AnalyzeError> {
+    /// Counts a batch that somebody else read behind [`Self::position`], and saves.
+    pub(super) async fn step(mut self, batch: Batch) -> Result<(), AnalyzeError> {
+        let ended = batch.end_of_shard;
+        self.process(batch, ended).await?;
+        self.save(ended).await
+    }
+
+    /// Where the next batch is to begin.
+    pub(super) fn position(&self) -> Option<&SequenceNumber> {
+        self.position.as_ref()
+    }
+
+    /// Closes every window of a shard of which nothing more will come.
+    pub(super) async fn finish(mut self) -> Result<(), AnalyzeError> {
+        let rows = self.engine().close();
+        self.pack(&rows);
+        self.save(true).await
+    }
+
+    fn say_where(&self) {
+        let from = self
+            .position
+            .as_ref()
+            .map_or("the oldest record kept".to_owned(), |position| format!("behind record {}", position.0));
+        tracing::info!(shard = %self.shard.id, "reading from {from}");
+    }
+
+    async fn read(mut self, mut reader: B::Reader) -> Result<Ended, AnalyzeError> {
         let mut stop = self.worker.stop.clone();
-        while let Some(batch) = next_batch(reader, &mut stop, "reading the input stream").await? {
-            let drained = is_drained(&batch, &stop);
+        loop {
+            let next = match next_batch(&mut reader, &mut stop, "reading the input stream").await {
+                // Retention overtook a slow reader.
+                Err(BackendError::Gone { .. }) if self.worker.settings.accept_loss => {
+                    reader = self.open().await?;
+                    continue;
+                }
+                next => next?,
+            };
+            let Some((batch, drained)) = next else { break };
             let ended = batch.end_of_shard;
             let due = self.process(batch, ended).await?;
             if due || ended || (self.changed && self.saved.elapsed() >= self.pause) {
                 self.save(ended).await?;
             }
             if ended {
-                return Ok(Ended::EndOfShard(self.shard.id));
+                return Ok(Ended::EndOfShard);
             }
             if drained {
                 self.publish_corrections().await?;
@@ -210,13 +258,12 @@ impl<B: Backend> Running<B> {
         let encoded = CutRef { epoch, ended, state, outbox: &outbox }.encode();
         let state = encoded.map_err(|source| AnalyzeError::Cut { shard: self.shard.id.clone(), source })?;
         self.outbox = outbox;
-        let checkpoint = Checkpoint { position: self.position.clone(), state };
-        let mut retry = Retry::new("saving a checkpoint");
+        let checkpoint = Checkpoint { position: self.position.clone(), state, ended };
+        let mut retry = Retry::new("saving a checkpoint", &self.worker.stop);
         let sent = loop {
             let save = self.worker.store.save(&self.shard.id, checkpoint.clone(), outgoing(&self.outbox));
-            match save.await {
-                Ok(sent) => break sent,
-                Err(error) => retry.pause(error).await?,
+            if let Some(sent) = retry.attempt(save).await? {
+                break sent;
             }
         };
         match sent {
@@ -235,10 +282,8 @@ impl<B: Backend> Running<B> {
         if append.records.is_empty() {
             return Ok(());
         }
-        let mut retry = Retry::new("appending to the output stream");
-        while let Err(error) = self.writer.append(append.clone()).await {
-            retry.pause(error).await?;
-        }
+        let mut retry = Retry::new("appending to the output stream", &self.worker.stop);
+        while retry.attempt(self.writer.append(append.clone())).await?.is_none() {}
         self.outbox.clear();
         Ok(())
     }

@@ -1,12 +1,12 @@
 //! The start modes: which cut each shard goes on from. Reads no line.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     analyze::{AnalyzeError, Settings, StartMode},
     backend::{
-        Backend, Checkpoint, CheckpointStore, Outbox, Outgoing, SequenceNumber, Shard, ShardId, Stream,
-        retry::Retry,
+        Backend, BackendError, Checkpoint, CheckpointStore, Outbox, Outgoing, SequenceNumber, Shard, ShardId,
+        Stream, retry::Retry,
     },
     engine::{
         count::Counter,
@@ -17,6 +17,7 @@ use crate::{
         settings::{Mode, Settings as EngineSettings},
         state::State,
     },
+    stop::{Phase, Stop},
 };
 
 /// A shard's cut and the position it belongs to.
@@ -26,38 +27,82 @@ pub(crate) struct Found {
     pub(crate) outbox: Outbox,
 }
 
-/// Prepares every shard's cut for the start mode; returns the epoch.
+/// How often the first of several processes is waited for.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// Prepares every shard's cut for the start mode; returns the epoch, or nothing if the stop came first.
 pub(crate) async fn prepare<B: Backend>(
     backend: &B,
     store: &B::Checkpoints,
     settings: &Settings,
-    shards: &[Shard],
-) -> Result<u64, AnalyzeError> {
+    stop: &Stop,
+) -> Result<Option<u64>, AnalyzeError> {
+    loop {
+        let mut retry = Retry::new("listing the shards", stop);
+        let shards = loop {
+            if let Some(shards) = retry.attempt(backend.shards(Stream::Input)).await? {
+                break shards;
+            }
+        };
+        let last = found(store, &shards, stop).await?.iter().map(|(_, found)| found.cut.epoch).max();
+        if let Some(last) = last
+            && settings.from == StartMode::LastStoppedPoint
+        {
+            return Ok(Some(last));
+        }
+        match store.hold_all(&shards).await {
+            Ok(()) => return replace(backend, store, settings, (&shards, stop)).await.map(Some),
+            // Somebody else makes the first cuts just now.
+            Err(BackendError::Closed { .. }) if last.is_none() => {}
+            Err(BackendError::Busy { why }) => tracing::warn!("taking the shards: {why}; trying again"),
+            Err(error) => return Err(error.into()),
+        }
+        let mut stopping = stop.clone();
+        tokio::select! {
+            () = tokio::time::sleep(WAIT) => {}
+            () = stopping.reached(Phase::Stop) => return Ok(None),
+        }
+    }
+}
+
+/// The cuts that there are.
+async fn found<'s>(
+    store: &impl CheckpointStore,
+    shards: &'s [Shard],
+    stop: &Stop,
+) -> Result<Vec<(&'s Shard, Found)>, AnalyzeError> {
     let mut found = Vec::new();
     for shard in shards {
-        if let Some(cut) = load(store, &shard.id).await? {
+        if let Some(cut) = load(store, &shard.id, stop).await? {
             found.push((shard, cut));
         }
     }
+    Ok(found)
+}
+
+/// Makes the first cuts of an epoch, with every shard in hand; returns the epoch.
+async fn replace<B: Backend>(
+    backend: &B,
+    store: &B::Checkpoints,
+    settings: &Settings,
+    (shards, stop): (&[Shard], &Stop),
+) -> Result<u64, AnalyzeError> {
+    let found = found(store, shards, stop).await?;
     let last = found.iter().map(|(_, found)| found.cut.epoch).max();
-    let Some(last) = last else {
-        for shard in shards {
-            begin(backend, store, settings, (shard, settings.first_epoch, None)).await?;
+    match last {
+        // The others were faster.
+        Some(last) if settings.from == StartMode::LastStoppedPoint => return Ok(last),
+        Some(_) if settings.from == StartMode::TrimHorizon && !settings.recount => {
+            refuse_recount(backend, &found).await?;
         }
-        return Ok(settings.first_epoch);
-    };
-    if settings.from == StartMode::LastStoppedPoint {
-        return Ok(last);
+        _ => {}
     }
-    if settings.from == StartMode::TrimHorizon && !settings.recount {
-        refuse_recount(backend, &found).await?;
-    }
-    let epoch = last + 1;
-    let mut cuts: std::collections::BTreeMap<_, _> =
-        found.into_iter().map(|(s, f)| (s.id.clone(), f)).collect();
+    let epoch = last.map_or(settings.first_epoch, |last| last + 1);
+    let mut cuts: BTreeMap<_, _> =
+        found.into_iter().map(|(shard, found)| (shard.id.clone(), found)).collect();
     for shard in shards {
         let old = cuts.remove(&shard.id);
-        begin(backend, store, settings, (shard, epoch, old)).await?;
+        begin(backend, store, settings, (shard, epoch, old, stop)).await?;
     }
     Ok(epoch)
 }
@@ -66,15 +111,15 @@ pub(crate) async fn prepare<B: Backend>(
 pub(crate) async fn load(
     store: &impl CheckpointStore,
     shard: &ShardId,
+    stop: &Stop,
 ) -> Result<Option<Found>, AnalyzeError> {
-    let mut retry = Retry::new("loading a checkpoint");
+    let mut retry = Retry::new("loading a checkpoint", stop);
     let loaded = loop {
-        match store.load(shard).await {
-            Ok(loaded) => break loaded,
-            Err(error) => retry.pause(error).await?,
+        if let Some(loaded) = retry.attempt(store.load(shard)).await? {
+            break loaded;
         }
     };
-    let Some((Checkpoint { position, state }, outbox)) = loaded else { return Ok(None) };
+    let Some((Checkpoint { position, state, .. }, outbox)) = loaded else { return Ok(None) };
     let cut = Cut::decode(&state).map_err(|source| AnalyzeError::Cut { shard: shard.clone(), source })?;
     Ok(Some(Found { cut, position, outbox }))
 }
@@ -84,12 +129,12 @@ async fn begin<B: Backend>(
     backend: &B,
     store: &B::Checkpoints,
     settings: &Settings,
-    (shard, epoch, old): (&Shard, u64, Option<Found>),
+    (shard, epoch, old, stop): (&Shard, u64, Option<Found>, &Stop),
 ) -> Result<(), AnalyzeError> {
     let mut state = State::new(settings.plan.window);
     let mut position = None;
     let backlog = backend.backlog(Stream::Input, &shard.id, None).await?;
-    if settings.from == StartMode::Now && !shard.closed {
+    if settings.from == StartMode::Now {
         state.counters.skipped_bytes = backlog.before.bytes + backlog.behind.bytes;
         position = backlog.newest;
     } else {
@@ -107,14 +152,10 @@ async fn begin<B: Backend>(
     }
     let cut = CutRef { epoch, ended: false, state: &state, outbox: &outbox };
     let state = cut.encode().map_err(|source| AnalyzeError::Cut { shard: shard.id.clone(), source })?;
-    let checkpoint = Checkpoint { position, state };
-    let mut retry = Retry::new("saving a checkpoint");
-    loop {
-        match store.save(&shard.id, checkpoint.clone(), outgoing(&outbox)).await {
-            Ok(_) => return Ok(()),
-            Err(error) => retry.pause(error).await?,
-        }
-    }
+    let checkpoint = Checkpoint { position, state, ended: false };
+    let mut retry = Retry::new("saving a checkpoint", stop);
+    while retry.attempt(store.save(&shard.id, checkpoint.clone(), outgoing(&outbox))).await?.is_none() {}
+    Ok(())
 }
 
 /// The rows that an old epoch has not sent yet (its outbox, and everything in its windows), and how many requests it

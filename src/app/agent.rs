@@ -1,6 +1,9 @@
 //! `logtally produce --agent-config`: each flow of an Amazon Kinesis Agent as a producer, side by side.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio::task::JoinSet;
 
@@ -8,13 +11,13 @@ use crate::{
     app::{
         Error, Exit,
         pipeline::Reload,
-        settings,
+        places, settings,
         signals::{Reloads, Signals},
     },
-    backend::{Backend, embedded::Embedded},
+    backend::Backend,
     clock::Clock,
     config::{
-        self, BackendKind, Config,
+        self, BackendKind, Compression, Config,
         agent::{AgentConfig, EXCLUDED, Flow, PartitionKeyOption, Verdict},
     },
     produce::{
@@ -24,6 +27,8 @@ use crate::{
     stop::{Phase, channel},
     tail,
 };
+#[cfg(feature = "aws")]
+use crate::{backend::aws::Clients, config::Stage};
 
 /// How long lines gather before they are sent, in milliseconds, if the flow lets them wait as long: the agent's age is
 /// the longest that a record may wait, and no reason to wait.
@@ -48,9 +53,25 @@ pub(super) async fn produce(
         // The one place that chooses where flows go.
         let changed = match now.config.backend {
             BackendKind::Embedded => {
-                let open = async |flow: &Flow| embedded(&now.config, flow, &clock).await;
+                tracing::warn!(
+                    "backend = \"embedded\": flows go to files of {}",
+                    state_dir(&now.config)?.display()
+                );
+                let open =
+                    async |flow: &Flow| settings::embedded(&of_flow(&now.config, flow)?, true, &clock).await;
                 serve(&now.agent.flows, open, once, (&signals, &mut reloads, &again)).await?
             }
+            #[cfg(feature = "aws")]
+            BackendKind::Aws => {
+                let clients = Clients::of_agent(&now.agent.access).await?;
+                let open = async |flow: &Flow| {
+                    let config = of_flow(&now.config, flow)?;
+                    places::on(clients.clone(), &config, &[Stage::Produce], &clock).await
+                };
+                serve(&now.agent.flows, open, once, (&signals, &mut reloads, &again)).await?
+            }
+            #[cfg(not(feature = "aws"))]
+            BackendKind::Aws => return Err(Error::new(Exit::Config, places::WITHOUT_AWS)),
         };
         match changed {
             None => return Ok(Exit::Success),
@@ -109,10 +130,19 @@ fn reloaded(file: &Path, before: &Told, reload: Reload<'_>) -> Option<Told> {
     }
 }
 
-/// The file of the flow's own: streams and positions in a directory of its name.
-async fn embedded(config: &Config, flow: &Flow, clock: &Clock) -> Result<Embedded, Error> {
-    let state_dir = Some(config.state_dir()?.join("agent").join(flow.id()));
-    settings::embedded(&Config { state_dir, ..config.clone() }, true, clock).await
+/// The configuration of a producer for `flow`: its stream, records as they are, and positions in a directory of its
+/// own.
+fn of_flow(config: &Config, flow: &Flow) -> Result<Config, Error> {
+    let mut config = config.clone();
+    config.state_dir = Some(state_dir(&config)?.join(flow.id()));
+    config.aws.input_stream.clone_from(&flow.kinesis_stream);
+    config.produce.compression = Compression::None;
+    Ok(config)
+}
+
+/// Where the directories of all flows are.
+fn state_dir(config: &Config) -> Result<PathBuf, Error> {
+    Ok(config.state_dir()?.join("agent"))
 }
 
 /// Runs a producer for each flow, over the backend that `open` gives it, until a signal, the end of what is to be done,
@@ -125,7 +155,7 @@ async fn serve<B: Backend, C>(
 ) -> Result<Option<C>, Error> {
     let mut producers = Vec::with_capacity(flows.len());
     for flow in flows {
-        let backend = open(flow).await.map_err(|error| of_flow(&flow.place, &error))?;
+        let backend = open(flow).await.map_err(|error| ended(&flow.place, &error))?;
         producers.push((flow.place.clone(), backend, settings(flow)));
     }
     let (stopper, stop) = channel();
@@ -134,7 +164,7 @@ async fn serve<B: Backend, C>(
         let stop = stop.clone();
         running.spawn(async move {
             let ended = produce::run(&backend, settings, stop).await;
-            ended.map_err(|error| of_flow(&place, &Error::from(error)))
+            ended.map_err(|error| self::ended(&place, &Error::from(error)))
         });
     }
     if once {
@@ -162,7 +192,7 @@ async fn serve<B: Backend, C>(
 }
 
 /// `error`, and which flow it ended.
-fn of_flow(place: &str, error: &Error) -> Error {
+fn ended(place: &str, error: &Error) -> Error {
     Error::new(error.exit(), format!("{place}: {error}"))
 }
 

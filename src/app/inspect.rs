@@ -6,12 +6,8 @@ use crate::{
     app::{Error, Exit, output::Results, settings},
     audit::{self, ShardCut},
     backend::{
-        Stage,
-        embedded::{
-            Embedded,
-            books::Books,
-            stats::{ShardStats, StoredCheckpoint},
-        },
+        Stage, StoredCheckpoint,
+        embedded::{Embedded, books::Books, stats::ShardStats},
     },
     cli::{AuditArgs, StatusArgs},
     clock::Clock,

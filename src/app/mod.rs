@@ -4,9 +4,12 @@ mod agent;
 mod agent_view;
 pub mod exit;
 mod inspect;
+#[cfg(feature = "aws")]
+pub mod lambda;
 mod manual;
 pub mod output;
 mod pipeline;
+mod places;
 mod progress;
 mod ready;
 mod replay;

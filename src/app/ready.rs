@@ -3,8 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    app::{Error, Exit, pipeline::Run, settings},
-    backend::embedded::reference::CsvFile,
+    app::{Error, Exit, pipeline::Run, places::ReferencePlace, settings},
     config::{self, Config, Stage},
     engine::{alarm::Alarm, count::Plan},
     produce::Input,
@@ -17,7 +16,7 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Ready {
     pub(super) produce: Option<Input>,
-    pub(super) analyze: Option<(Arc<Plan>, Option<Watched<CsvFile>>)>,
+    pub(super) analyze: Option<(Arc<Plan>, Option<Watched<ReferencePlace>>)>,
     pub(super) deliver: Option<(Vec<Alarm>, BTreeMap<String, WebhookUrl>)>,
 }
 

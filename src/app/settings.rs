@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    app::{Error, Exit},
-    backend::embedded::{self, Embedded, reference::CsvFile},
+    app::{Error, Exit, places::ReferencePlace},
+    backend::embedded::{self, Embedded},
     clock::Clock,
     config::{self, Config},
     engine::{
@@ -74,12 +74,12 @@ pub(crate) async fn reference(location: Option<&str>) -> Result<Arc<Reference>, 
 }
 
 /// The reference data at `location`, to be kept in force.
-pub(crate) async fn watched(location: &str) -> Result<Watched<CsvFile>, Error> {
+pub(crate) async fn watched(location: &str) -> Result<Watched<ReferencePlace>, Error> {
     let named = |error| match error {
         reference::Error::Refused(why) => Error::new(Exit::Data, format!("{location}: {why}")),
         error => error.into(),
     };
-    Watched::open(CsvFile::new(location)).await.map_err(named)
+    Watched::open(ReferencePlace::of(location).await?).await.map_err(named)
 }
 
 /// The configured alarms.
@@ -108,7 +108,12 @@ pub(crate) fn webhook(alarm: &config::Alarm) -> Result<Option<WebhookUrl>, Error
 
 /// Opens the embedded file in the state directory; `create` it where it is missing.
 pub(crate) async fn embedded(config: &Config, create: bool, clock: &Clock) -> Result<Embedded, Error> {
-    let settings = embedded::Settings {
+    Ok(Embedded::open(local(config, create, clock)?).await?)
+}
+
+/// How to open the embedded file.
+pub(crate) fn local(config: &Config, create: bool, clock: &Clock) -> Result<embedded::Settings, Error> {
+    Ok(embedded::Settings {
         create,
         input_shards: config.stream.shards.into(),
         output_shards: config.stream.output_shards.into(),
@@ -116,8 +121,7 @@ pub(crate) async fn embedded(config: &Config, create: bool, clock: &Clock) -> Re
         max_bytes: config.stream.max_bytes,
         machine: machine(),
         ..embedded::Settings::new(config.state_dir()?.join(FILE), clock.clone())
-    };
-    Ok(Embedded::open(settings).await?)
+    })
 }
 
 /// A duration of the configuration in whole milliseconds; all of them fit.

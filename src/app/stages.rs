@@ -13,11 +13,12 @@ use crate::{
     app::{
         Error,
         pipeline::{Run, Tasks},
+        places::{Place, ReferencePlace},
         ready::Ready,
         settings,
         signals::Reloads,
     },
-    backend::embedded::{Embedded, reference::CsvFile},
+    backend::{Backend, embedded::Embedded},
     clock::Clock,
     config::{Config, Stage, StartMode},
     deliver,
@@ -33,15 +34,15 @@ use crate::{
 };
 
 /// How many unknown hosts a row of the stream names.
-const TOP_HOSTS: usize = 100;
+pub(crate) const TOP_HOSTS: usize = 100;
 /// How often a line says where the pipeline stands.
 const REPORT_EVERY: Duration = Duration::from_mins(1);
 
 /// What every task is made from.
-struct Parts<'a> {
+struct Parts<'a, B> {
     run: &'a Run,
     config: &'a Config,
-    backend: Embedded,
+    backend: B,
     clock: Clock,
 }
 
@@ -49,24 +50,42 @@ struct Parts<'a> {
 pub(crate) async fn spawn(run: &Run, config: &Config, reloads: Reloads) -> Result<Tasks, Error> {
     let clock = Clock::system();
     let ready = Ready::of(run, config).await?;
-    let backend = settings::embedded(config, true, &clock).await?;
-    let parts = Parts { run, config, backend, clock };
+    let stages = run.stages(config);
     let mut tasks = Tasks::default();
     let (helpers, stop) = channel();
     tasks.helpers = Some(helpers);
-    if let Some(input) = ready.produce {
-        parts.produce(&mut tasks, input);
-    }
-    if let Some(analyze) = ready.analyze {
-        parts.analyze(&mut tasks, analyze, (stop.clone(), reloads));
-    }
-    if let Some(deliver) = ready.deliver {
-        parts.deliver(&mut tasks, deliver, &stop);
+    match Place::open(config, true, &stages, &clock).await? {
+        Place::Embedded(backend) => {
+            let parts = Parts { run, config, backend, clock };
+            if let Some((alarms, urls)) = &ready.deliver {
+                parts.alarms(&mut tasks, (alarms.clone(), urls.clone()), &stop);
+            }
+            parts.spawn(&mut tasks, ready, (stop, reloads));
+        }
+        #[cfg(feature = "aws")]
+        Place::Aws(backend) => {
+            if ready.deliver.as_ref().is_some_and(|(alarms, _)| !alarms.is_empty()) {
+                tracing::warn!("[[alarm]] is not looked at: on AWS CloudWatch judges (infra/logtally.yaml)");
+            }
+            Parts { run, config, backend, clock }.spawn(&mut tasks, ready, (stop, reloads));
+        }
     }
     Ok(tasks)
 }
 
-impl Parts<'_> {
+impl<B: Backend> Parts<'_, B> {
+    fn spawn(&self, tasks: &mut Tasks, ready: Ready, (stop, reloads): (Stop, Reloads)) {
+        if let Some(input) = ready.produce {
+            self.produce(tasks, input);
+        }
+        if let Some(analyze) = ready.analyze {
+            self.analyze(tasks, analyze, (stop, reloads));
+        }
+        if ready.deliver.is_some() {
+            self.deliver(tasks);
+        }
+    }
+
     fn produce(&self, tasks: &mut Tasks, input: Input) {
         let record_age_ms = settings::millis(self.config.produce.record_age).unsigned_abs();
         let settings = produce::Settings { input, record_age_ms, clock: self.clock.clone() };
@@ -80,7 +99,7 @@ impl Parts<'_> {
     fn analyze(
         &self,
         tasks: &mut Tasks,
-        (plan, reference): (Arc<Plan>, Option<Watched<CsvFile>>),
+        (plan, reference): (Arc<Plan>, Option<Watched<ReferencePlace>>),
         (stop, reloads): (Stop, Reloads),
     ) {
         let config = &self.config.analyze;
@@ -108,7 +127,7 @@ impl Parts<'_> {
             reference,
             allowed_lateness_ms: settings::millis(config.allowed_lateness),
             correction_interval_ms: settings::millis(config.correction_interval),
-            checkpoint_interval_ms: settings::millis(config.checkpoint_interval).unsigned_abs(),
+            checkpoint_interval_ms: settings::millis(self.config.checkpoint_interval()).unsigned_abs(),
             top_hosts: TOP_HOSTS,
             from: match self.run.from.unwrap_or(config.from) {
                 StartMode::TrimHorizon => analyze::StartMode::TrimHorizon,
@@ -127,17 +146,23 @@ impl Parts<'_> {
         });
     }
 
-    fn deliver(
-        &self,
-        tasks: &mut Tasks,
-        (alarms, urls): (Vec<Alarm>, BTreeMap<String, WebhookUrl>),
-        helpers: &Stop,
-    ) {
+    fn deliver(&self, tasks: &mut Tasks) {
         let (backend, stop) = (self.backend.clone(), stage(tasks, Stage::Deliver));
         tasks.set.spawn(async move {
             let ended = deliver::run(&backend, stop).await;
             (Some(Stage::Deliver), ended.map_err(Error::from))
         });
+    }
+}
+
+impl Parts<'_, Embedded> {
+    /// Alarms are judged where metrics are kept: in the embedded file by this.
+    fn alarms(
+        &self,
+        tasks: &mut Tasks,
+        (alarms, urls): (Vec<Alarm>, BTreeMap<String, WebhookUrl>),
+        helpers: &Stop,
+    ) {
         if alarms.is_empty() {
             return;
         }
@@ -194,7 +219,7 @@ fn notify(changed: alarms::Changed, rules: &Rules, webhooks: &BTreeMap<String, W
 
 /// Looks at the reference data now and then, and on SIGHUP, until the stop.
 async fn keep_in_force(
-    mut watched: Watched<CsvFile>,
+    mut watched: Watched<ReferencePlace>,
     sender: watch::Sender<Arc<Reference>>,
     every: Duration,
     (mut stop, mut reloads): (Stop, Reloads),

@@ -8,8 +8,7 @@ use std::{
 use rustix::fs::Access;
 
 use crate::{
-    app::{Error, Exit, agent_view, output::Results, settings},
-    backend::embedded::reference::CsvFile,
+    app::{Error, Exit, agent_view, output::Results, places::ReferencePlace, settings},
     cli::{CheckArgs, ParseArgs, ReferenceAction, ReferenceArgs},
     clock::Clock,
     config::Config,
@@ -68,7 +67,7 @@ pub(crate) async fn reference(args: ReferenceArgs, config: Config) -> Result<Exi
         let why = "no reference data: name the file with --reference, or set reference in [analyze]";
         return Err(Error::new(Exit::Config, why));
     };
-    let mut file = CsvFile::new(&location);
+    let mut file = ReferencePlace::of(&location).await?;
     let mut out = Results::stdout();
     match args.action {
         ReferenceAction::Add { host, application, contact } => {

@@ -27,6 +27,22 @@ pub enum BackendError {
         /// How much.
         loss: Loss,
     },
+    /// The stage was told to stop while the call waited for what may take for ever. Whether the call took effect is
+    /// not known; the next start finds out.
+    #[error("{why}")]
+    Stopped {
+        /// What was waited for.
+        why: String,
+    },
+    /// The service refuses what the configuration asks for: no such stream, no permission, no credentials.
+    #[error("{what}")]
+    Refused {
+        /// The thing and the remedy.
+        what: String,
+        /// The cause below.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
     /// The call failed and will fail again.
     #[error("{what}")]
     Failed {

@@ -1,18 +1,24 @@
-//! The ports of the pipeline and their types. Knows no service: `embedded` does.
+//! The ports of the pipeline and their types. Knows no service: `embedded` and `aws` do.
 //!
 //! Two backends with the same guarantees implement [`Backend`]; the contract suite in `tests/it/contract` runs on
 //! each. An append is acknowledged only when it would survive a power cut.
 
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod embedded;
 mod error;
+mod record;
 pub mod retry;
+mod stored;
+pub mod work;
 
-use std::{fmt, future::Future};
+use std::{fmt, future::Future, time::Duration};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use error::{BackendError, Loss};
+pub use stored::{StoredCheckpoint, StoredLease};
 
 pub use crate::engine::metric::{Datum, Series};
 use crate::engine::{provenance::Node, row::Row, time::Timestamp};
@@ -39,7 +45,8 @@ impl fmt::Display for ShardId {
     }
 }
 
-/// A position in a shard: the sequence number of the last record that was processed.
+/// A position in a shard: the sequence number of the last record that was processed, as its backend writes it. Only
+/// that backend can tell what it means.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SequenceNumber(pub String);
 
@@ -107,7 +114,8 @@ pub struct Incoming {
 pub struct Batch {
     /// In the order of the shard; may be empty with more to come.
     pub records: Vec<Incoming>,
-    /// The position behind these records; absent until anything was read.
+    /// The position behind these records. Absent until anything was read, where the backend has no name for the
+    /// position in front of the first record.
     pub through: Option<SequenceNumber>,
     /// How far the shard is complete: the running maximum of arrival times read; at the tip of the shard, the time
     /// of asking. Never moves backwards for one reader.
@@ -147,6 +155,19 @@ pub struct Checkpoint {
     pub position: Option<SequenceNumber>,
     /// The stage's own encoding, with a format version.
     pub state: Vec<u8>,
+    /// The shard was read to its end: its children may be read.
+    pub ended: bool,
+}
+
+/// What a process holds of the shards of its stage.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// The shards that it, and nobody else, may read now.
+    pub shards: Vec<ShardId>,
+    /// The shards that somebody read to their end.
+    pub ended: Vec<ShardId>,
+    /// Some shard is neither free nor known to be in living hands: it may be had later.
+    pub undecided: bool,
 }
 
 /// What became of the outbox that was handed over with a checkpoint.
@@ -260,8 +281,9 @@ pub trait Backend: Clone + Send + Sync + 'static {
         after: Option<&SequenceNumber>,
     ) -> impl Future<Output = Result<Backlog>> + Send;
 
-    /// Takes the lock of `stage` and opens its state; [`BackendError::Closed`] if another process holds it. The
-    /// lock lives as long as what is returned, and ends with the process whatever happens to it.
+    /// Opens the state of `stage`. Where its shards cannot be shared, takes the lock of the stage as well:
+    /// [`BackendError::Closed`] if another process holds it. The lock lives as long as what is returned, and ends with
+    /// the process whatever happens to it.
     fn checkpoints(&self, stage: Stage) -> impl Future<Output = Result<Self::Checkpoints>> + Send;
 
     /// Opens the metrics for publishing.
@@ -320,13 +342,31 @@ pub trait StreamReader: Send + 'static {
     fn next_batch(&mut self) -> impl Future<Output = Result<Batch>> + Send;
 }
 
-/// Keeps the state of a stage's shards.
+/// Keeps the state of a stage's shards, and says which of them are for this process to read.
 pub trait CheckpointStore: Clone + Send + Sync + 'static {
-    /// The state of one shard, and whether its outbox was sent; `None` on the first start.
+    /// How often [`hold`](Self::hold) is to be called while any shard is being read.
+    fn hold_every(&self) -> Duration;
+
+    /// Renews what this process holds of `shards`, takes what is free up to its fair share if `more`, and says what it
+    /// holds now. A shard that is missing from the answer was lost to another process.
+    fn hold(&self, shards: &[Shard], more: bool) -> impl Future<Output = Result<Held>> + Send;
+
+    /// Takes every shard, so that this process may replace each cut; [`BackendError::Closed`] if another one is at
+    /// work. May wait as long as it takes to see that nobody is.
+    fn hold_all(&self, shards: &[Shard]) -> impl Future<Output = Result<()>> + Send;
+
+    /// Takes a shard whoever holds it: for one that somebody else gave this process to read. The other's saves are
+    /// refused from now on.
+    fn seize(&self, shard: &Shard) -> impl Future<Output = Result<()>> + Send;
+
+    /// Gives up a shard that is not read any more, for another process to take at once.
+    fn release(&self, shard: &ShardId) -> impl Future<Output = Result<()>> + Send;
+
+    /// The state of one shard, whoever holds it, and whether its outbox was sent; `None` on the first start.
     fn load(&self, shard: &ShardId) -> impl Future<Output = Result<Option<(Checkpoint, Outbox)>>> + Send;
 
     /// Replaces the state of one shard, atomically and durably, and appends `outbox` to the output stream in the
-    /// same transaction if the backend can.
+    /// same transaction if the backend can; [`BackendError::Closed`] if the shard is another process's by now.
     fn save(
         &self,
         shard: &ShardId,

@@ -1,6 +1,9 @@
-//! Patience with a busy port: waits with full jitter and says what for. Gives up on nothing that can succeed.
+//! Patience with a busy port: waits with full jitter and says what for. Gives up on nothing that can succeed, except
+//! where its stage was told to stop.
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
+
+use tokio::time::Instant;
 
 use crate::{
     backend::{BackendError, Batch, Result, StreamReader},
@@ -12,33 +15,60 @@ use crate::{
 const PAUSES: Backoff = Backoff { base_ms: 100, max_ms: 10_000 };
 /// After the first, every so many-th attempt is logged.
 const LOG_EVERY: u32 = 10;
+/// How long a call may still take when its stage is told to stop: a stream that is full may stay so for ever.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// The attempts at one call.
 #[derive(Debug)]
 pub struct Retry {
     what: &'static str,
     attempt: u32,
+    stop: Stop,
+    /// When the grace ends; known once the stop is seen.
+    deadline: Option<Instant>,
 }
 
 impl Retry {
     /// `what` names the call in the log: "saving a checkpoint".
     #[must_use]
-    pub const fn new(what: &'static str) -> Self {
-        Self { what, attempt: 0 }
+    pub fn new(what: &'static str, stop: &Stop) -> Self {
+        Self { what, attempt: 0, stop: stop.clone(), deadline: None }
     }
 
-    /// Waits if `error` may pass.
+    /// Makes the call; `None` after the pause that follows a call which found the port busy.
     ///
     /// # Errors
-    /// `error` itself, if it is not [`BackendError::Busy`].
-    pub async fn pause(&mut self, error: BackendError) -> Result<()> {
-        let BackendError::Busy { why } = error else { return Err(error) };
-        if self.attempt.is_multiple_of(LOG_EVERY) {
-            tracing::warn!(attempt = self.attempt + 1, "{}: {why}; trying again", self.what);
+    /// What the call fails with for good; [`BackendError::Stopped`] when it has taken 5 s since the stop.
+    pub async fn attempt<T>(&mut self, call: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+        let (mut stop, known, what) = (self.stop.clone(), self.deadline, self.what);
+        let mut deadline = None;
+        let grace = async {
+            stop.reached(Phase::Stop).await;
+            let end = *deadline.insert(known.unwrap_or_else(|| Instant::now() + GRACE));
+            tokio::time::sleep_until(end).await;
+        };
+        let outcome = tokio::select! {
+            biased;
+            outcome = self.call_and_pause(call) => outcome,
+            () = grace => Err(BackendError::Stopped { why: format!("stopped while {what}") }),
+        };
+        self.deadline = known.or(deadline);
+        outcome
+    }
+
+    async fn call_and_pause<T>(&mut self, call: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+        match call.await {
+            Ok(value) => Ok(Some(value)),
+            Err(BackendError::Busy { why }) => {
+                if self.attempt.is_multiple_of(LOG_EVERY) {
+                    tracing::warn!(attempt = self.attempt + 1, "{}: {why}; trying again", self.what);
+                }
+                tokio::time::sleep(self.delay()).await;
+                self.attempt += 1;
+                Ok(None)
+            }
+            Err(error) => Err(error),
         }
-        tokio::time::sleep(self.delay()).await;
-        self.attempt += 1;
-        Ok(())
     }
 
     fn delay(&self) -> Duration {
@@ -46,7 +76,8 @@ impl Retry {
     }
 }
 
-/// The next batch, however long a busy port takes; `None` at [`Phase::Stop`].
+/// The next batch, however long a busy port takes, and whether the stage was to drain before it was asked for; `None`
+/// at [`Phase::Stop`].
 ///
 /// # Errors
 /// What the port fails with for good.
@@ -54,23 +85,18 @@ pub async fn next_batch<R: StreamReader>(
     reader: &mut R,
     stop: &mut Stop,
     what: &'static str,
-) -> Result<Option<Batch>> {
-    let mut retry = Retry::new(what);
+) -> Result<Option<(Batch, bool)>> {
+    let mut retry = Retry::new(what, stop);
     loop {
+        let draining = stop.phase() == Phase::Drain;
         let read = tokio::select! {
             biased;
             () = stop.reached(Phase::Stop) => return Ok(None),
-            read = reader.next_batch() => read,
+            read = retry.attempt(reader.next_batch()) => read?,
         };
-        match read {
-            Ok(batch) => return Ok(Some(batch)),
-            Err(error) => retry.pause(error).await?,
+        if let Some(batch) = read {
+            let drained = draining && batch.records.is_empty() && batch.behind_ms == 0;
+            return Ok(Some((batch, drained)));
         }
     }
-}
-
-/// Whether a stage that is to drain is done with this shard: the batch is empty, and at the tip.
-#[must_use]
-pub fn is_drained(batch: &Batch, stop: &Stop) -> bool {
-    stop.phase() == Phase::Drain && batch.records.is_empty() && batch.behind_ms == 0
 }

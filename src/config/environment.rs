@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::config::{
+    ConfigError,
     keys::{self, KEYS, Key, Kind},
     load::Override,
 };
@@ -19,6 +20,13 @@ pub(super) const CONFIG: &str = "LOGTALLY_CONFIG";
 const LOG: &str = "LOGTALLY_LOG";
 /// The form of the diagnostics.
 const LOG_FORMAT: &str = "LOGTALLY_LOG_FORMAT";
+
+/// What the Lambda function does.
+const ROLE: &str = "LOGTALLY_ROLE";
+/// Where the Lambda function puts records that nobody can use.
+const DEAD_LETTER_QUEUE: &str = "LOGTALLY_DEAD_LETTER_QUEUE";
+/// Every variable that is no key of the configuration.
+const OTHERS: [&str; 5] = [CONFIG, LOG, LOG_FORMAT, ROLE, DEAD_LETTER_QUEUE];
 
 /// A copy of the environment's variables. A variable that is set to nothing counts as not set.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +43,24 @@ pub struct Diagnostics {
     pub no_color: bool,
 }
 
+/// What the environment tells the Lambda function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// `LOGTALLY_ROLE`: `deliver` or `analyze`.
+    pub role: Role,
+    /// `LOGTALLY_DEAD_LETTER_QUEUE`: an SQS queue's URL.
+    pub dead_letters: Option<String>,
+}
+
+/// What the Lambda function does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Rows to metrics.
+    Deliver,
+    /// Lines to rows.
+    Analyze,
+}
+
 impl Environment {
     /// The environment of this process.
     #[must_use]
@@ -48,6 +74,23 @@ impl Environment {
     pub fn diagnostics(&self) -> Diagnostics {
         let text = |name| self.get(name).map(|value| value.to_string_lossy().into_owned());
         Diagnostics { filter: text(LOG), format: text(LOG_FORMAT), no_color: self.get("NO_COLOR").is_some() }
+    }
+
+    /// What it tells the Lambda function.
+    ///
+    /// # Errors
+    /// If it names no role.
+    pub fn function(&self) -> Result<Function, ConfigError> {
+        let text = |name| self.get(name).map(|value| value.to_string_lossy().into_owned());
+        let role = match text(ROLE).as_deref() {
+            Some("deliver") => Role::Deliver,
+            Some("analyze") => Role::Analyze,
+            _ => {
+                let problem = "set it to \"deliver\" or \"analyze\"".to_owned();
+                return Err(ConfigError::Invalid { origin: ROLE.to_owned(), problem });
+            }
+        };
+        Ok(Function { role, dead_letters: text(DEAD_LETTER_QUEUE) })
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&OsStr> {
@@ -75,7 +118,7 @@ impl Environment {
             .filter(|(name, value)| name.to_string_lossy().starts_with(PREFIX) && !value.is_empty());
         for (name, value) in ours {
             let name = name.to_string_lossy();
-            if [CONFIG, LOG, LOG_FORMAT].contains(&&*name) {
+            if OTHERS.contains(&&*name) {
                 continue;
             }
             match KEYS.iter().find(|key| key.variable().is_some_and(|variable| *variable == *name)) {
@@ -84,6 +127,7 @@ impl Environment {
                     key: key.name,
                     value: read(key, value),
                     origin: name.into_owned(),
+                    weak: false,
                 }),
                 None => warnings.push(warning(&name)),
             }
@@ -121,7 +165,7 @@ fn read(key: &Key, value: &OsStr) -> toml::Value {
 
 fn warning(name: &str) -> String {
     let variables: Vec<String> = KEYS.iter().filter_map(Key::variable).collect();
-    let all = variables.iter().map(String::as_str).chain([CONFIG, LOG, LOG_FORMAT]);
+    let all = variables.iter().map(String::as_str).chain(OTHERS);
     let ends = all.filter_map(|variable| variable.strip_prefix(PREFIX));
     match keys::nearest(name.strip_prefix(PREFIX).unwrap_or(name), ends) {
         Some(meant) => {

@@ -5,6 +5,7 @@
 //! because the engine compiles them.
 
 pub mod agent;
+mod aws;
 pub mod environment;
 mod keys;
 mod load;
@@ -23,6 +24,8 @@ use serde::Deserialize;
 
 use crate::engine::time::WindowSize;
 
+pub use aws::{Aws, Compression, InDoubt};
+pub use environment::{Function, Role};
 pub use load::{Loaded, Override, load, parse};
 pub use values::{
     BackendKind, DAY_MS, HOUR_MS, Missing, PipelineName, SECOND_MS, Secret, Stage, Start, StartMode,
@@ -49,6 +52,8 @@ pub struct Config {
     /// What `logtally run` runs.
     #[serde(deserialize_with = "values::stages")]
     pub stages: Stages,
+    /// Where the AWS backend finds its streams and tables.
+    pub aws: Aws,
     /// Files to input stream.
     pub produce: Produce,
     /// The streams themselves.
@@ -87,6 +92,9 @@ pub struct Produce {
     /// A record is sent when its first line waited this long.
     #[serde(deserialize_with = "values::duration::<1, {60 * SECOND_MS}, _>")]
     pub record_age: Duration,
+    /// How the lines of a record travel on Kinesis.
+    #[serde(deserialize_with = "values::choice")]
+    pub compression: Compression,
     /// How often the patterns are looked at again.
     #[serde(deserialize_with = "values::duration::<10, HOUR_MS, _>")]
     pub refresh: Duration,
@@ -135,9 +143,9 @@ pub struct Analyze {
     /// How often the reference data is looked at for a change.
     #[serde(deserialize_with = "values::duration::<100, DAY_MS, _>")]
     pub reference_refresh: Duration,
-    /// How often a cut is saved.
-    #[serde(deserialize_with = "values::duration::<10, HOUR_MS, _>")]
-    pub checkpoint_interval: Duration,
+    /// How often a cut is saved; see [`Config::checkpoint_interval`].
+    #[serde(deserialize_with = "values::optional_duration::<10, HOUR_MS, _>")]
+    pub checkpoint_interval: Option<Duration>,
     /// Where a shard is read from at the start.
     #[serde(deserialize_with = "values::choice")]
     pub from: StartMode,
@@ -150,6 +158,9 @@ pub struct Deliver {
     /// The metrics' namespace, 1 to 255 of the characters that CloudWatch takes.
     #[serde(deserialize_with = "values::namespace")]
     pub namespace: String,
+    /// What becomes of a call to CloudWatch whose answer was lost.
+    #[serde(deserialize_with = "values::choice")]
+    pub in_doubt: InDoubt,
 }
 
 /// One `[[alarm]]`
@@ -201,6 +212,16 @@ impl Config {
     pub fn state_dir(&self) -> Result<&Path, ConfigError> {
         self.state_dir.as_deref().filter(|path| !path.as_os_str().is_empty()).ok_or(ConfigError::NoStateDir)
     }
+
+    /// How often a cut is saved where no row is due: 1 s, and on AWS, where each is paid for, 15 s.
+    #[must_use]
+    pub fn checkpoint_interval(&self) -> Duration {
+        let usual = match self.backend {
+            BackendKind::Embedded => Duration::from_secs(1),
+            BackendKind::Aws => Duration::from_secs(15),
+        };
+        self.analyze.checkpoint_interval.unwrap_or(usual)
+    }
 }
 
 impl Stages {
@@ -226,6 +247,7 @@ impl Default for Produce {
             record_bytes: RECORD_BYTES.1,
             record_lines: const { NonZeroU32::new(10_000).expect("not zero") },
             record_age: Duration::from_millis(200),
+            compression: Compression::None,
             refresh: Duration::from_secs(1),
         }
     }
@@ -253,7 +275,7 @@ impl Default for Analyze {
             correction_interval: Duration::from_mins(1),
             reference: None,
             reference_refresh: Duration::from_secs(10),
-            checkpoint_interval: Duration::from_secs(1),
+            checkpoint_interval: None,
             from: StartMode::LastStoppedPoint,
         }
     }
@@ -261,6 +283,6 @@ impl Default for Analyze {
 
 impl Default for Deliver {
     fn default() -> Self {
-        Self { namespace: "Logtally".to_owned() }
+        Self { namespace: "Logtally".to_owned(), in_doubt: InDoubt::Keep }
     }
 }

@@ -14,7 +14,13 @@ fn environment(variables: &[(&str, &str)]) -> Environment {
 }
 
 fn flag(section: &'static str, key: &'static str, value: &str, origin: &str) -> Override {
-    Override { section, key, value: toml::Value::String(value.to_owned()), origin: origin.to_owned() }
+    Override {
+        section,
+        key,
+        value: toml::Value::String(value.to_owned()),
+        origin: origin.to_owned(),
+        weak: false,
+    }
 }
 
 #[test]
@@ -26,6 +32,8 @@ fn the_example_says_the_defaults_and_all_keys() {
     let uncommented = example
         .replace("# state_dir", "state_dir")
         .replace("# reference =", "reference =")
+        .replace("# bucket", "bucket")
+        .replace("# checkpoint_interval", "checkpoint_interval")
         .replace("# [[alarm]]", "[[alarm]]")
         .replace("# name", "name")
         .replace("# rule", "rule")
@@ -73,7 +81,7 @@ fn unknown_keys_are_refused_with_line_and_suggestion() {
 fn values_out_of_bounds_are_refused_with_line_and_key() {
     let messages = [
         refused("pipeline = \"a b\""),
-        refused("backend = \"aws\""),
+        refused("backend = \"azure\""),
         refused("stages = [\"produce\", \"analyse\"]"),
         refused("stages = []"),
         refused("[produce]\nstart = \"middle\""),
@@ -95,7 +103,7 @@ fn values_out_of_bounds_are_refused_with_line_and_key() {
     ];
     insta::assert_snapshot!(messages.join("\n"), @r#"
     logtally.toml line 1: pipeline: "a b" cannot name a pipeline; use 1 to 64 letters, digits, "_" and "-"
-    logtally.toml line 1: backend: "aws" is not a backend; write "embedded"
+    logtally.toml line 1: backend: "azure" is not a backend; write "embedded" or "aws"
     logtally.toml line 1: stages: "analyse" is not a stage; write "produce" or "analyze" or "deliver"
     logtally.toml line 1: stages: no stage; name at least one of "produce", "analyze", "deliver"
     logtally.toml line 2: [produce] start: "middle" is not a start; write "beginning" or "end"

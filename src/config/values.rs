@@ -37,6 +37,8 @@ pub enum BackendKind {
     /// One file on this machine.
     #[default]
     Embedded,
+    /// Kinesis, DynamoDB, S3 and CloudWatch.
+    Aws,
 }
 
 /// A stage of `logtally run`.
@@ -110,7 +112,7 @@ pub enum Missing {
 
 impl Choice for BackendKind {
     const WHAT: &'static str = "a backend";
-    const ALL: &'static [(&'static str, Self)] = &[("embedded", Self::Embedded)];
+    const ALL: &'static [(&'static str, Self)] = &[("embedded", Self::Embedded), ("aws", Self::Aws)];
 }
 
 impl Choice for Stage {
@@ -256,6 +258,16 @@ where
     Err(out_of_bounds(&text, &least, &most))
 }
 
+/// A duration that need not be given.
+pub(super) fn optional_duration<'de, const MIN: u64, const MAX: u64, D>(
+    from: D,
+) -> Result<Option<Duration>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    duration::<MIN, MAX, D>(from).map(Some)
+}
+
 pub(super) fn window<'de, D: Deserializer<'de>>(from: D) -> Result<WindowSize, D::Error> {
     let text = String::deserialize(from)?;
     let duration = units::duration(&text).map_err(D::Error::custom)?;
@@ -331,7 +343,7 @@ fn out_of_bounds<E: serde::de::Error>(text: &str, least: &str, most: &str) -> E 
 }
 
 /// As much of a bad value as a message shows.
-fn short(text: &str) -> String {
+pub(super) fn short(text: &str) -> String {
     const SHOWN: usize = 40;
     text.chars().take(SHOWN).collect()
 }

@@ -103,8 +103,14 @@ pub async fn run<B: Backend>(backend: &B, settings: Settings, stop: Stop) -> Res
         shape,
         read_bytes: 0,
         sent_bytes: 0,
+        stop: stop.clone(),
     };
-    sending.run(reads, stop).await?;
+    match sending.run(reads, stop).await {
+        Err(BackendError::Stopped { why }) => {
+            tracing::warn!("{why}; the next start goes on from there");
+        }
+        ended => ended?,
+    }
     // What is left is the thread, which may still wait for standard input, and its waker.
     while let Some(ended) = tasks.try_join_next() {
         ended.map_err(|why| BackendError::failed("the thread that reads files ended", why))??;
@@ -121,6 +127,7 @@ struct Sending<W> {
     shape: Shape,
     read_bytes: u64,
     sent_bytes: u64,
+    stop: Stop,
 }
 
 impl<W: StreamWriter> Sending<W> {
@@ -179,10 +186,8 @@ impl<W: StreamWriter> Sending<W> {
     }
 
     async fn append(&mut self, append: Append) -> Result<(), BackendError> {
-        let mut retry = Retry::new("appending to the input stream");
-        while let Err(error) = self.writer.append(append.clone()).await {
-            retry.pause(error).await?;
-        }
+        let mut retry = Retry::new("appending to the input stream", &self.stop);
+        while retry.attempt(self.writer.append(append.clone())).await?.is_none() {}
         Ok(())
     }
 }

@@ -6,10 +6,14 @@
     reason = "a test ends at the first surprise, its helpers too"
 )]
 
+#[cfg(feature = "aws")]
+mod aws;
 mod cli;
 mod contract;
 mod engine;
+mod infra;
 mod process;
 mod sql;
 mod tail;
 mod tidy;
+mod venv;

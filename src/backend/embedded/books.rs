@@ -7,11 +7,11 @@ use zstd::bulk::Decompressor;
 
 use crate::{
     backend::{
-        SequenceNumber, SourceState, Stage, Stream,
+        SequenceNumber, SourceState, Stage, StoredCheckpoint, Stream,
         embedded::{
             error::{Fault, failed},
             metrics, payload, shard,
-            stats::{self, ShardStats, StoredCheckpoint},
+            stats::{self, ShardStats},
         },
     },
     engine::{metric::REQUEST_COUNT, parcel::unpack, row::Output, time::Timestamp},

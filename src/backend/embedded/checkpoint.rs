@@ -5,13 +5,14 @@ use std::{
     io::{Read, Seek, Write},
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use rusqlite::{OptionalExtension, params};
 
 use crate::backend::{
-    BackendError, Checkpoint, CheckpointStore, Outbox, Outgoing, Result, SequenceNumber, ShardId, Stage,
-    Stream,
+    BackendError, Checkpoint, CheckpointStore, Held, Outbox, Outgoing, Result, SequenceNumber, Shard,
+    ShardId, Stage, Stream,
     embedded::{
         error::failed,
         payload::Codec,
@@ -21,6 +22,9 @@ use crate::backend::{
         stream::{self, Waiting},
     },
 };
+
+/// How often the list of shards is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// The cuts of one stage, and its lock.
 #[derive(Clone, Debug)]
@@ -40,17 +44,39 @@ impl Checkpoints {
     }
 }
 
+/// Who holds the stage's lock holds every shard.
 impl CheckpointStore for Checkpoints {
+    fn hold_every(&self) -> Duration {
+        LOOK_EVERY
+    }
+
+    async fn hold(&self, shards: &[Shard], _more: bool) -> Result<Held> {
+        Ok(Held { shards: shards.iter().map(|shard| shard.id.clone()).collect(), ..Held::default() })
+    }
+
+    async fn hold_all(&self, _shards: &[Shard]) -> Result<()> {
+        Ok(())
+    }
+
+    async fn seize(&self, _shard: &Shard) -> Result<()> {
+        Ok(())
+    }
+
+    async fn release(&self, _shard: &ShardId) -> Result<()> {
+        Ok(())
+    }
+
     async fn load(&self, shard: &ShardId) -> Result<Option<(Checkpoint, Outbox)>> {
         let (stage, shard) = (self.stage, shard.clone());
         self.store
             .read(move |conn| {
                 let mut statement = conn.prepare_cached(
-                    "SELECT position, state FROM checkpoint WHERE stage = ?1 AND shard = ?2",
+                    "SELECT position, state, ended FROM checkpoint WHERE stage = ?1 AND shard = ?2",
                 )?;
                 let found = statement.query_row(params![stage.as_str(), shard.0], |row| {
                     let position: Option<String> = row.get(0)?;
-                    Ok(Checkpoint { position: position.map(SequenceNumber), state: row.get(1)? })
+                    let position = position.map(SequenceNumber);
+                    Ok(Checkpoint { position, state: row.get(1)?, ended: row.get(2)? })
                 });
                 Ok(found.optional()?.map(|checkpoint| (checkpoint, Outbox::Sent)))
             })
@@ -84,10 +110,11 @@ fn store(
 ) -> rusqlite::Result<()> {
     let position = checkpoint.position.as_ref().map(|position| position.0.as_str());
     conn.prepare_cached(
-        "INSERT INTO checkpoint(stage, shard, position, saved, state) VALUES(?1, ?2, ?3, ?4, ?5) \
-         ON CONFLICT DO UPDATE SET position = excluded.position, saved = excluded.saved, state = excluded.state",
+        "INSERT INTO checkpoint(stage, shard, position, saved, state, ended) VALUES(?1, ?2, ?3, ?4, ?5, ?6) \
+         ON CONFLICT DO UPDATE SET position = excluded.position, saved = excluded.saved, state = excluded.state, \
+         ended = excluded.ended",
     )?
-    .execute(params![stage.as_str(), shard.0, position, now, checkpoint.state])?;
+    .execute(params![stage.as_str(), shard.0, position, now, checkpoint.state, checkpoint.ended])?;
     let reads = match stage {
         Stage::Produce => return Ok(()),
         Stage::Analyze => Stream::Input,

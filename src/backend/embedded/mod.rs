@@ -31,16 +31,14 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use self::books::Books;
 use self::{alarms::AlarmStore, payload::Codec, store::Store};
 pub use self::{
-    checkpoint::Checkpoints,
-    hosts::TOP_HOSTS,
-    metrics::Metrics,
-    reader::Reader,
-    reference::CsvFile,
-    stats::{ShardStats, StoredCheckpoint},
-    stream::Writer,
+    checkpoint::Checkpoints, hosts::TOP_HOSTS, metrics::Metrics, reader::Reader, reference::CsvFile,
+    stats::ShardStats, stream::Writer,
 };
 use crate::{
-    backend::{Backend, Backlog, Datum, Result, SequenceNumber, Shard, ShardId, Stage, StartAt, Stream},
+    backend::{
+        Backend, Backlog, Datum, Result, SequenceNumber, Shard, ShardId, Stage, StartAt, StoredCheckpoint,
+        Stream,
+    },
     clock::Clock,
     engine::{provenance::Node, row::HostCount, time::Timestamp},
 };

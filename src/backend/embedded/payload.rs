@@ -5,7 +5,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use md5::{Digest, Md5};
 use zstd::{
     bulk::{Compressor, Decompressor},
     zstd_safe::{CParameter, compress_bound},
@@ -13,16 +12,10 @@ use zstd::{
 
 use crate::backend::{
     Outgoing, Result,
-    embedded::{
-        error::{failed, refused},
-        store::blocking,
-    },
+    embedded::{error::failed, store::blocking},
+    record::{self, MAX_RECORD},
 };
 
-/// The largest record with its partition key, as Kinesis has it (API reference, `PutRecords`).
-pub(super) const MAX_RECORD: usize = 1024 * 1024;
-/// The longest partition key in characters (Kinesis, `PutRecords`).
-const MAX_KEY: usize = 256;
 /// zstd's level. Of log lines it leaves a sixth or seventh; -1 takes as long and leaves a fifth, -5 takes three
 /// quarters of the time and leaves a quarter.
 const LEVEL: i32 = 1;
@@ -91,7 +84,7 @@ impl Codec {
     }
 
     fn prepare_one(&self, record: Outgoing, context: &mut Option<Context>) -> Result<Prepared> {
-        check(&record)?;
+        record::check(&record, MAX_RECORD)?;
         let raw = i64::try_from(record.data.len()).unwrap_or(i64::MAX);
         let smaller = if record.data.len() < MIN_COMPRESSED {
             None
@@ -104,7 +97,7 @@ impl Codec {
         };
         let (codec, data) = smaller.map_or_else(|| (0, record.data.clone()), |smaller| (1, smaller));
         Ok(Prepared {
-            hash: record.hash_key.unwrap_or_else(|| hash(&record.partition_key)),
+            hash: record.hash_key.unwrap_or_else(|| record::hash(&record.partition_key)),
             key: record.partition_key,
             explicit: record.hash_key,
             raw,
@@ -155,23 +148,4 @@ pub(super) fn restore(
         _ => return None,
     };
     (data.len() == raw).then(|| data.into())
-}
-
-/// The hash key of a partition key: its MD5 as a big-endian number (Kinesis, `PutRecord`).
-pub(super) fn hash(key: &str) -> u128 {
-    u128::from_be_bytes(Md5::digest(key.as_bytes()).into())
-}
-
-fn check(record: &Outgoing) -> Result<()> {
-    let characters = record.partition_key.chars().count();
-    if !(1..=MAX_KEY).contains(&characters) {
-        return Err(refused(format!("a partition key has 1 to {MAX_KEY} characters, not {characters}")));
-    }
-    let size = record.data.len() + record.partition_key.len();
-    if size > MAX_RECORD {
-        return Err(refused(format!(
-            "a record has at most {MAX_RECORD} bytes with its partition key, not {size}"
-        )));
-    }
-    Ok(())
 }

@@ -22,7 +22,7 @@ use crate::{
 /// "LTLY" in the file's header: what `file` and other programs recognise it by.
 const APPLICATION_ID: i32 = 0x4c54_4c59;
 /// Written to `user_version`; a greater one is refused.
-const SCHEMA: i32 = 1;
+const SCHEMA: i32 = 2;
 /// Bytes a page: a compressed record of 512 KiB of lines takes five or six, a small one shares its page.
 pub(super) const PAGE: i64 = 16 * 1024;
 /// Pages the writing connection keeps, in KiB: more than one group commit dirties, so that none spills early.
@@ -52,7 +52,7 @@ const OPEN_ATTEMPTS: u32 = 400;
 ///   finds a shard's. `raw`: length as appended. `codec`: see [`payload`](super::payload). `data` comes last, so that
 ///   nothing else of the row lies behind its overflow pages.
 /// * `source`: `tail`'s state of one file's life; `generation` is a `u64` stored as the `i64` of the same bits.
-/// * `checkpoint`: a stage's cut of one shard.
+/// * `checkpoint`: a stage's cut of one shard; `ended`: the shard was read to its end.
 /// * `series`, `metric`: sums by series and timestamp; `dims` is a JSON array of pairs; `updated` says when a sum was
 ///   last added to, and decides how long it is kept.
 /// * `parcel`: the ledger of published parcels.
@@ -104,6 +104,7 @@ CREATE TABLE checkpoint(
     position TEXT,
     saved INTEGER NOT NULL,
     state BLOB NOT NULL,
+    ended INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY(stage, shard)
 ) STRICT;
 CREATE TABLE series(id INTEGER PRIMARY KEY, name TEXT NOT NULL, dims TEXT NOT NULL, UNIQUE(name, dims)) STRICT;
@@ -238,10 +239,12 @@ fn attempt(settings: &Settings) -> Result<(Connection, Node), Fault> {
     drop(conn);
     let mut conn = open_again(&settings.path, LOCK_POLLS)?;
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if version(&tx)? == 0 {
-        create_tables(&tx, settings)?;
-    } else {
-        compare_shards(&tx, settings)?;
+    match version(&tx)? {
+        0 => create_tables(&tx, settings)?,
+        found => {
+            upgrade(&tx, found)?;
+            compare_shards(&tx, settings)?;
+        }
     }
     let node = node(&tx, &settings.machine)?;
     tx.commit()?;
@@ -279,6 +282,14 @@ fn create_tables(conn: &Connection, settings: &Settings) -> rusqlite::Result<()>
     conn.pragma_update(None, "user_version", SCHEMA)?;
     shard::create(conn, Stream::Input, settings.input_shards)?;
     shard::create(conn, Stream::Output, settings.output_shards)
+}
+
+/// Brings the tables of an older version up to date.
+fn upgrade(conn: &Connection, found: i32) -> rusqlite::Result<()> {
+    if found < 2 {
+        conn.execute_batch("ALTER TABLE checkpoint ADD COLUMN ended INTEGER NOT NULL DEFAULT 0")?;
+    }
+    conn.pragma_update(None, "user_version", SCHEMA)
 }
 
 /// A stream keeps the shards it was created with: records and positions belong to them.

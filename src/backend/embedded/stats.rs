@@ -4,7 +4,7 @@ use rusqlite::Connection;
 
 use crate::{
     backend::{
-        Amount, Backlog, Checkpoint, Loss, SequenceNumber, Shard, ShardId, Stage, Stream,
+        Amount, Backlog, Checkpoint, Loss, SequenceNumber, Shard, ShardId, Stage, StoredCheckpoint, Stream,
         embedded::{
             error::Fault,
             shard::{self, Books, ShardRow},
@@ -38,19 +38,6 @@ pub struct ShardStats {
     pub expired_bytes: u64,
     /// What the consumer misses if it goes on from its checkpoint now.
     pub gap: Option<Loss>,
-}
-
-/// A checkpoint with where it belongs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredCheckpoint {
-    /// Whose.
-    pub stage: Stage,
-    /// Of which shard.
-    pub shard: ShardId,
-    /// When it was saved.
-    pub saved: Timestamp,
-    /// The cut itself.
-    pub checkpoint: Checkpoint,
 }
 
 /// The books of every shard of a stream.
@@ -118,7 +105,7 @@ pub(super) fn backlog(
 /// Every stored checkpoint.
 pub(super) fn checkpoints(conn: &Connection) -> Result<Vec<StoredCheckpoint>, Fault> {
     let mut statement = conn.prepare_cached(
-        "SELECT stage, shard, saved, position, state FROM checkpoint ORDER BY stage, shard",
+        "SELECT stage, shard, saved, position, state, ended FROM checkpoint ORDER BY stage, shard",
     )?;
     let mut rows = statement.query([])?;
     let mut found = Vec::new();
@@ -135,6 +122,7 @@ pub(super) fn checkpoints(conn: &Connection) -> Result<Vec<StoredCheckpoint>, Fa
             checkpoint: Checkpoint {
                 position: row.get::<_, Option<String>>(3)?.map(SequenceNumber),
                 state: row.get(4)?,
+                ended: row.get(5)?,
             },
         });
     }

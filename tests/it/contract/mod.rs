@@ -1,10 +1,12 @@
 //! What every backend must do, told once and run on each. Knows none of them: each brings a [`Place`].
 
+#[cfg(feature = "aws")]
+mod aws;
 mod embedded;
 mod state;
 mod stream;
 
-use std::{future::Future, sync::Arc, sync::atomic::AtomicI64, sync::atomic::Ordering};
+use std::{future::Future, sync::Arc, sync::atomic::AtomicI64, sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use logtally::{
@@ -29,28 +31,58 @@ pub(crate) trait Place: Sync {
 
     /// Lets everything that is in the stream now pass retention, and be deleted.
     fn expire(&self, backend: &Self::Backend, stream: Stream) -> impl Future<Output = ()> + Send;
+
+    /// Whether the stream stamps arrivals by [`clock`](Self::clock); else by one of its own, that cuts them off to
+    /// full seconds.
+    fn stamps_by_clock(&self) -> bool {
+        true
+    }
+
+    /// Whether sequence numbers tell how many records are gone; else only how long ago they were.
+    fn counts_what_is_gone(&self) -> bool {
+        true
+    }
+
+    /// The longest partition key: 256 characters, of two bytes each where the double of a service does not count bytes.
+    fn longest_key(&self) -> String {
+        "ü".repeat(256)
+    }
+
+    /// The longest that a read is waited for before it is cancelled.
+    fn patience(&self) -> Duration {
+        Duration::from_millis(2)
+    }
 }
 
-/// A clock that stands until it is moved.
+/// A clock that is moved by tests: one that stands until then, or one that goes as well.
 #[derive(Clone, Debug)]
-pub(crate) struct TestClock(Arc<AtomicI64>);
+pub(crate) struct TestClock {
+    moved: Arc<AtomicI64>,
+    goes: bool,
+}
 
 impl TestClock {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(AtomicI64::new(1_800_000_000_000)))
+        Self { moved: Arc::new(AtomicI64::new(1_800_000_000_000)), goes: false }
+    }
+
+    /// The system's time.
+    pub(crate) fn going() -> Self {
+        Self { moved: Arc::default(), goes: true }
     }
 
     pub(crate) fn clock(&self) -> Clock {
-        let now = Arc::clone(&self.0);
-        Clock::from_fn(move || Timestamp::from_millis(now.load(Ordering::SeqCst)))
+        let clock = self.clone();
+        Clock::from_fn(move || clock.now())
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+        let moved = self.moved.load(Ordering::SeqCst);
+        if self.goes { Clock::system().now().plus_millis(moved) } else { Timestamp::from_millis(moved) }
     }
 
     pub(crate) fn advance(&self, millis: i64) {
-        self.0.fetch_add(millis, Ordering::SeqCst);
+        self.moved.fetch_add(millis, Ordering::SeqCst);
     }
 }
 

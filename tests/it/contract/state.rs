@@ -11,7 +11,7 @@ use logtally::{
 use super::{Place, append, drain_all, record, texts};
 
 fn cut(position: &str, state: &[u8]) -> Checkpoint {
-    Checkpoint { position: Some(SequenceNumber(position.to_owned())), state: state.to_vec() }
+    Checkpoint { position: Some(SequenceNumber(position.to_owned())), state: state.to_vec(), ended: false }
 }
 
 /// Sends an outbox that the backend only stored, as a stage does.

@@ -162,6 +162,11 @@ impl Running {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// How it ended, if it did.
+    pub(super) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Whether it runs.
     pub(super) fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()

@@ -14,8 +14,11 @@ fn a_pipeline_that_is_stopped_and_started_under_load_counts_every_line_once() {
     let writer = Writer::start(&home, Rotation::Rename, 1);
     for signal in [Signal::TERM, Signal::INT, Signal::TERM] {
         let before = metrics(&home).len();
-        let process = home.start("run");
-        home.until("something is published", || metrics(&home).len() > before);
+        let mut process = home.start("run");
+        home.until("something is published", || {
+            assert_eq!(process.ended(), None, "ended by itself: {}", home.said());
+            metrics(&home).len() > before
+        });
         process.signal(signal);
         let status = process.wait();
         assert!(status.success(), "{status}: {}", home.said());

@@ -11,7 +11,7 @@ use crate::backend::{
 };
 
 pub(super) fn passed(position: &str) -> Checkpoint {
-    Checkpoint { position: Some(SequenceNumber(position.to_owned())), state: Vec::new() }
+    Checkpoint { position: Some(SequenceNumber(position.to_owned())), state: Vec::new(), ended: false }
 }
 
 pub(super) fn first() -> ShardId {

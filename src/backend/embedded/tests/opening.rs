@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::{Sandbox, append, at};
 use crate::backend::{
-    Backend, Stage, Stream,
+    Backend, Checkpoint, CheckpointStore, SequenceNumber, ShardId, Stage, Stream,
     embedded::{Embedded, Settings, schema},
 };
 
@@ -57,6 +57,25 @@ async fn an_absurd_number_of_shards_is_refused() {
 }
 
 #[tokio::test]
+async fn a_file_of_the_first_schema_is_brought_up_to_date() {
+    let sandbox = Sandbox::new();
+    let (conn, _) = schema::open(&sandbox.settings()).unwrap();
+    conn.execute_batch(
+        "INSERT INTO checkpoint(stage, shard, position, saved, state) VALUES('analyze', 'shard', '7', 0, x'01'); \
+         ALTER TABLE checkpoint DROP COLUMN ended; PRAGMA user_version = 1",
+    )
+    .unwrap();
+    drop(conn);
+    let store = sandbox.open().await.checkpoints(Stage::Analyze).await.unwrap();
+    let shard = ShardId("shard".to_owned());
+    let found = store.load(&shard).await.unwrap().unwrap().0;
+    assert_eq!((found.position, found.ended), (Some(SequenceNumber("7".to_owned())), false));
+    let ended = Checkpoint { position: None, state: Vec::new(), ended: true };
+    store.save(&shard, ended.clone(), Vec::new()).await.unwrap();
+    assert_eq!(store.load(&shard).await.unwrap().unwrap().0, ended);
+}
+
+#[tokio::test]
 async fn a_newer_schema_is_left_alone() {
     let sandbox = Sandbox::new();
     let (conn, _) = schema::open(&sandbox.settings()).unwrap();
@@ -64,7 +83,7 @@ async fn a_newer_schema_is_left_alone() {
     drop(conn);
     insta::assert_snapshot!(
         sandbox.message(Embedded::open(sandbox.settings()).await),
-        @"failed: DIR/state.db was written by a newer logtally (schema 9, this one knows 1): upgrade, or use another state_dir"
+        @"failed: DIR/state.db was written by a newer logtally (schema 9, this one knows 2): upgrade, or use another state_dir"
     );
 }
 

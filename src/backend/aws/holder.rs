@@ -1,0 +1,342 @@
+//! The leases that this worker holds: takes, renews and gives them up. Knows no cut.
+//!
+//! All writes for one lease go through its [`Tenure`], one at a time, and each of them is the renewal as well. Who
+//! finds another owner in an item has lost the lease, and forgets it; there is no way back but to take it again.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use aws_sdk_dynamodb::types::AttributeValue::S;
+use dashmap::DashMap;
+use tokio::{
+    sync::Mutex,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+use crate::backend::{
+    BackendError, Held, Result, Shard, ShardId, Stage,
+    aws::{
+        Shared,
+        lease::{Book, Owner, Seen, Standing},
+        table::{Change, Item, OWNER, SWITCHES, Table, Written},
+    },
+};
+
+/// How often a write starts again because an earlier one of this worker arrived late; then the table is busy.
+const ATTEMPTS: usize = 4;
+/// The least time that an attempt at a call may take; else a third of a lease.
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The leases of one stage, as one worker sees them.
+#[derive(Debug)]
+pub(super) struct Holder {
+    pub(super) table: Table,
+    /// `pipeline/stage/stream/`
+    prefix: String,
+    stage: Stage,
+    lease_ms: u64,
+    /// Who this is: no two holders have the same name, in one process neither.
+    pub(super) name: String,
+    began: Instant,
+    book: Mutex<Book>,
+    tenures: DashMap<ShardId, Arc<Tenure>>,
+}
+
+/// A lease from taking it to losing it. Who makes a write holds the lock.
+#[derive(Debug)]
+pub(super) struct Tenure {
+    shard: ShardId,
+    pub(super) state: Mutex<Tenant>,
+}
+
+/// What the holder of a lease knows of its item.
+#[derive(Debug, Default)]
+pub(super) struct Tenant {
+    counter: u64,
+    /// When it was written last, by this worker's clock.
+    written_ms: u64,
+    lost: bool,
+    /// The cut was loaded since the lease was taken: what is saved builds on it.
+    pub(super) loaded: bool,
+    /// Every S3 object that the item may point to.
+    pub(super) objects: Vec<String>,
+}
+
+impl Tenant {
+    pub(super) fn is_held(&self) -> bool {
+        !self.lost
+    }
+}
+
+impl Holder {
+    pub(super) fn new(shared: &Shared, prefix: String, stage: Stage) -> Result<Self> {
+        let random = getrandom::u64().map_err(|why| BackendError::failed("no random numbers", why))?;
+        let settings = &shared.settings;
+        Ok(Self {
+            table: Table::new(shared, PATIENCE.max(Duration::from_millis(settings.lease_ms / 3))),
+            prefix,
+            stage,
+            lease_ms: settings.lease_ms,
+            name: format!("{}-{random:016x}", settings.worker),
+            began: Instant::now(),
+            book: Mutex::new(Book::new(settings.lease_ms)),
+            tenures: DashMap::new(),
+        })
+    }
+
+    /// How often [`Self::hold`] is to be called: three times a lease (KCL 2, `LeaseCoordinator`).
+    pub(super) fn every(&self) -> Duration {
+        Duration::from_millis(self.lease_ms / 3)
+    }
+
+    pub(super) fn key(&self, shard: &ShardId) -> String {
+        format!("{}{shard}", self.prefix)
+    }
+
+    pub(super) fn tenure(&self, shard: &ShardId) -> Option<Arc<Tenure>> {
+        self.tenures.get(shard).map(|tenure| Arc::clone(&tenure))
+    }
+
+    pub(super) fn lost(&self, shard: &ShardId) -> BackendError {
+        BackendError::Closed { why: format!("{shard} is not held by {} any more", self.name) }
+    }
+
+    /// As the port has it.
+    pub(super) async fn hold(self: &Arc<Self>, shards: &[Shard], more: bool) -> Result<Held> {
+        let mut book = self.book.lock().await;
+        let seen = self.look(shards).await?;
+        let now_ms = self.now_ms();
+        book.look(now_ms, &seen);
+        let plan = book.plan(now_ms, &seen, || getrandom::u64().unwrap_or_default());
+        for lease in seen.iter().filter(|lease| more && plan.take.contains(&lease.shard)) {
+            match self.take(lease).await {
+                Ok(taken) => tracing::debug!(shard = %lease.shard, taken, "taking a lease"),
+                Err(BackendError::Busy { why }) => tracing::warn!("taking a lease: {why}; trying again"),
+                Err(error) => return Err(error),
+            }
+        }
+        let held = seen.iter().filter(|lease| !lease.ended && self.tenures.contains_key(&lease.shard));
+        let ended = seen.iter().filter(|lease| lease.ended);
+        Ok(Held {
+            shards: held.map(|lease| lease.shard.clone()).collect(),
+            ended: ended.map(|lease| lease.shard.clone()).collect(),
+            undecided: plan.undecided,
+        })
+    }
+
+    /// As the port has it. Leases are taken in the order of their shards, so that of several workers the one that has
+    /// the first shard gets all; the others watch it.
+    pub(super) async fn hold_all(self: &Arc<Self>, shards: &[Shard]) -> Result<()> {
+        let mut book = self.book.lock().await;
+        let mut shards = shards.to_vec();
+        shards.sort_by(|one, other| one.id.cmp(&other.id));
+        let taken = self.take_all(&mut book, &shards).await;
+        if taken.is_err() {
+            self.release_but(&[]).await;
+        }
+        taken
+    }
+
+    /// Takes a lease from whoever holds it.
+    pub(super) async fn seize(&self, shard: &Shard) -> Result<()> {
+        if let Some(tenure) = self.tenure(&shard.id) {
+            let mut tenant = tenure.state.lock().await;
+            self.forget(&tenure, &mut tenant);
+        }
+        for _ in 0..ATTEMPTS {
+            let key = self.key(&shard.id);
+            let item = self.table.read(&key).await?;
+            if item.is_none() {
+                self.table.create(&key, shard).await?;
+            }
+            if self.take(&self.seen(shard, item.unwrap_or_default())).await? {
+                return Ok(());
+            }
+        }
+        Err(BackendError::Busy { why: format!("{}: several take the lease at once", shard.id) })
+    }
+
+    /// Gives a lease up, for others to take at once.
+    pub(super) async fn release(&self, shard: &ShardId) -> Result<()> {
+        let Some(tenure) = self.tenure(shard) else { return Ok(()) };
+        let mut tenant = tenure.state.lock().await;
+        let change = Change { remove: vec![OWNER], ..Change::default() };
+        let written = self.write(&tenure, &mut tenant, change).await;
+        self.forget(&tenure, &mut tenant);
+        tenant.objects.clear(); // one of them is the cut
+        match written {
+            Err(BackendError::Closed { .. }) => Ok(()),
+            written => written,
+        }
+    }
+
+    /// Makes `change` to the item of a lease that is held, which renews it. [`BackendError::Closed`] once it is lost.
+    ///
+    /// Where the item shows this worker with another counter, an earlier write of its own, of which the answer was lost
+    /// or not waited for, was made after all; nobody else's can have been, so this one builds on it.
+    pub(super) async fn write(
+        &self,
+        tenure: &Arc<Tenure>,
+        tenant: &mut Tenant,
+        change: Change,
+    ) -> Result<()> {
+        let shard = &tenure.shard;
+        for _ in 0..ATTEMPTS {
+            if tenant.lost {
+                return Err(self.lost(shard));
+            }
+            let key = self.key(shard);
+            match self.table.write(&key, tenant.counter, Some(&self.name), change.clone()).await? {
+                Written::Made => {
+                    tenant.counter += 1;
+                    tenant.written_ms = self.now_ms();
+                    return Ok(());
+                }
+                Written::Refused(Some(there)) if there.owner.as_ref() == Some(&self.name) => {
+                    tenant.counter = there.counter;
+                }
+                Written::Refused(there) => {
+                    let still = there.and_then(|there| there.object);
+                    tenant.objects.retain(|object| Some(object) != still.as_ref());
+                    self.forget(tenure, tenant);
+                    return Err(self.lost(shard));
+                }
+            }
+        }
+        Err(BackendError::Busy { why: format!("{shard}: earlier writes of {} keep arriving", self.name) })
+    }
+
+    fn forget(&self, tenure: &Arc<Tenure>, tenant: &mut Tenant) {
+        tenant.lost = true;
+        self.tenures.remove_if(&tenure.shard, |_, now| Arc::ptr_eq(now, tenure));
+    }
+
+    async fn take_all(self: &Arc<Self>, book: &mut Book, shards: &[Shard]) -> Result<()> {
+        loop {
+            let seen = self.look(shards).await?;
+            book.look(self.now_ms(), &seen);
+            let now_ms = self.now_ms();
+            for lease in &seen {
+                if let (Standing::Living, Owner::Other(owner)) = (book.standing(now_ms, lease), &lease.owner)
+                {
+                    return Err(self.in_use(&lease.shard, owner));
+                }
+            }
+            let mut all = true;
+            for lease in &seen {
+                all = match book.standing(now_ms, lease) {
+                    Standing::Mine => true,
+                    Standing::Open => self.take(lease).await?,
+                    Standing::Living | Standing::Unproven => false,
+                };
+                if !all {
+                    break;
+                }
+            }
+            if all {
+                return Ok(());
+            }
+            sleep(self.every()).await;
+        }
+    }
+
+    /// Every lease of `shards` as it is after renewing what is held of them; what is held of others is given up.
+    async fn look(self: &Arc<Self>, shards: &[Shard]) -> Result<Vec<Seen>> {
+        let keys: Vec<String> = shards.iter().map(|shard| self.key(&shard.id)).collect();
+        let items = self.table.leases(&keys).await?;
+        let mut items: BTreeMap<String, Item> =
+            items.into_iter().map(|item| (item.key.clone(), item)).collect();
+        self.release_but(shards).await;
+        self.renew(shards, &items).await?;
+        let mut seen = Vec::with_capacity(shards.len());
+        for (shard, key) in shards.iter().zip(keys) {
+            let known = items.remove(&key);
+            if known.is_none() {
+                self.table.create(&key, shard).await?;
+            }
+            seen.push(self.seen(shard, known.unwrap_or_default()));
+        }
+        Ok(seen)
+    }
+
+    /// What an item shows, unless this worker knows better: a look may be a second old.
+    fn seen(&self, shard: &Shard, item: Item) -> Seen {
+        let owner = match item.owner {
+            _ if self.tenures.contains_key(&shard.id) => Owner::Me,
+            Some(owner) if owner != self.name => Owner::Other(owner),
+            // What it took or gave up by a write whose answer was lost is to be had.
+            Some(_) | None => Owner::Nobody,
+        };
+        Seen { shard: shard.id.clone(), owner, counter: item.counter, ended: item.ended && !item.pending }
+    }
+
+    /// Renews what is held of `shards`, all at once: one slow answer does not cost the other leases.
+    async fn renew(self: &Arc<Self>, shards: &[Shard], items: &BTreeMap<String, Item>) -> Result<()> {
+        let mut tasks = JoinSet::new();
+        for shard in shards {
+            let Some(tenure) = self.tenure(&shard.id) else { continue };
+            let owner = items.get(&self.key(&shard.id)).and_then(|item| item.owner.as_ref());
+            let doubtful = owner != Some(&self.name);
+            let holder = Arc::clone(self);
+            tasks.spawn(async move {
+                // A write that is on its way renews the lease, too.
+                let Ok(mut tenant) = tenure.state.try_lock() else { return Ok(()) };
+                let fresh = holder.now_ms() < tenant.written_ms + holder.lease_ms / 6;
+                if fresh && !doubtful {
+                    return Ok(());
+                }
+                holder.write(&tenure, &mut tenant, Change::default()).await
+            });
+        }
+        let mut outcome = Ok(());
+        while let Some(renewed) = tasks.join_next().await {
+            match renewed.map_err(|ended| BackendError::failed("a renewal ended", ended))? {
+                Ok(()) => {}
+                Err(BackendError::Closed { why }) => tracing::info!("{why}"),
+                // Still held as long as nobody else takes it.
+                Err(BackendError::Busy { why }) => tracing::warn!("renewing a lease: {why}; trying again"),
+                Err(error) => outcome = Err(error),
+            }
+        }
+        outcome
+    }
+
+    /// Takes a lease on the condition that it is as it was seen; whether it was.
+    async fn take(&self, lease: &Seen) -> Result<bool> {
+        let change =
+            Change { set: vec![(OWNER, S(self.name.clone()))], add: vec![SWITCHES], remove: Vec::new() };
+        let counter = match self.table.write(&self.key(&lease.shard), lease.counter, None, change).await? {
+            Written::Made => lease.counter + 1,
+            Written::Refused(Some(there)) if there.owner.as_ref() == Some(&self.name) => there.counter,
+            Written::Refused(_) => return Ok(false),
+        };
+        let tenant = Tenant { counter, written_ms: self.now_ms(), ..Tenant::default() };
+        let tenure = Tenure { shard: lease.shard.clone(), state: Mutex::new(tenant) };
+        self.tenures.insert(lease.shard.clone(), Arc::new(tenure));
+        Ok(true)
+    }
+
+    async fn release_but(&self, shards: &[Shard]) {
+        let kept = |held: &ShardId| shards.iter().any(|shard| shard.id == *held);
+        let rest: Vec<ShardId> =
+            self.tenures.iter().map(|tenure| tenure.key().clone()).filter(|held| !kept(held)).collect();
+        for shard in rest {
+            if let Err(error) = self.release(&shard).await {
+                tracing::debug!(%shard, %error, "not released");
+            }
+        }
+    }
+
+    fn in_use(&self, shard: &ShardId, owner: &str) -> BackendError {
+        let stage = self.stage.as_str();
+        BackendError::Closed {
+            why: format!(
+                "{shard} is being read by worker {owner} of {stage}: stop every {stage}, then start this one"
+            ),
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,1 @@
+//! What was published: claims in a DynamoDB table. Sends no metric.

@@ -1,0 +1,124 @@
+//! Reads a shard by asking for it: `GetRecords`, at the pace that a shard bears. Judges no position.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_sdk_kinesis::types::Record;
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    backend::{
+        BackendError, Result, SequenceNumber,
+        aws::{
+            pace::Pace,
+            payload::Raw,
+            position::{Place, Position},
+            reader::Read,
+            records::{self, Cursor, arrival},
+        },
+    },
+    engine::time::Timestamp,
+};
+
+/// What one call is to give, in bytes: a second's worth of a shard. A call may give 10 MiB, and then the next one has
+/// to wait for 5 s (`GetRecords`).
+const CALL_BYTES: usize = 2 * 1024 * 1024;
+/// Records asked for as long as nobody knows how large they are.
+const FIRST_LIMIT: i32 = 1_000;
+/// After a call that was too much for the shard there is none for a second (`GetRecords`).
+const THROTTLED: Duration = Duration::from_secs(1);
+
+/// Where the asking stands.
+#[derive(Debug)]
+pub(super) struct Poll {
+    iterator: Option<String>,
+    pace: Pace,
+    limit: i32,
+}
+
+impl Default for Poll {
+    fn default() -> Self {
+        Self { iterator: None, pace: Pace::default(), limit: FIRST_LIMIT }
+    }
+}
+
+impl Poll {
+    /// Gets the first iterator.
+    pub(super) async fn open(&mut self, cursor: &Cursor<'_>, place: &Place) -> Result<()> {
+        self.iterator = Some(cursor.iterator(place).await?);
+        Ok(())
+    }
+
+    /// What follows `position`; waits for the shard to bear a call. Cancel-safe.
+    pub(super) async fn read(&mut self, cursor: &Cursor<'_>, position: &Position) -> Result<Read> {
+        loop {
+            sleep_until(self.pace.due(Instant::now())).await;
+            let iterator = match &self.iterator {
+                Some(iterator) => iterator.clone(),
+                None => self.iterator.insert(cursor.iterator(&position.place).await?).clone(),
+            };
+            let (asked, began) = (cursor.shared.settings.clock.now(), Instant::now());
+            self.pace.called(began);
+            let answer = match cursor.records(iterator, self.limit).await {
+                Ok(Some(answer)) => answer,
+                Ok(None) => {
+                    self.iterator = None;
+                    continue;
+                }
+                Err(busy @ BackendError::Busy { .. }) => {
+                    self.pace.pause(Instant::now(), THROTTLED);
+                    return Err(busy);
+                }
+                Err(error) => return Err(error),
+            };
+            let end = answer.next_shard_iterator.is_none();
+            self.iterator = answer.next_shard_iterator;
+            let records = raw(answer.records, position.complete_to);
+            let bytes = records.iter().map(|record| record.data.len()).sum();
+            self.limit = limit(records.len(), bytes).unwrap_or(self.limit);
+            self.pace.got(began, bytes);
+            let behind_ms = answer.millis_behind_latest.and_then(|millis| u64::try_from(millis).ok());
+            let behind_ms = behind_ms.unwrap_or(0);
+            if records.is_empty() && behind_ms == 0 {
+                self.pace.pause(began, Duration::from_millis(cursor.shared.settings.tip_wait_ms));
+            }
+            return Ok(Read { records: Arc::new(records), taken: 0, asked, behind_ms, end });
+        }
+    }
+}
+
+/// Records as they came, each with the position behind it.
+pub(super) fn raw(records: Vec<Record>, mut complete_to: Timestamp) -> Vec<Raw> {
+    let raw = |record: Record| {
+        let arrival = arrival(&record);
+        complete_to = complete_to.max(arrival);
+        let position = Position { place: Place::Behind(record.sequence_number), complete_to };
+        Raw {
+            sequence: SequenceNumber::from(&position),
+            key: record.partition_key.unwrap_or_default(),
+            arrival,
+            data: record.data.into_inner().into(),
+        }
+    };
+    records.into_iter().map(raw).collect()
+}
+
+/// How many records like these come to [`CALL_BYTES`].
+fn limit(records: usize, bytes: usize) -> Option<i32> {
+    let limit = CALL_BYTES.checked_mul(records)?.checked_div(bytes.max(1))?;
+    (records > 0).then(|| i32::try_from(limit).unwrap_or(i32::MAX).clamp(1, records::MOST_AT_ONCE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_asks_for_a_seconds_worth() {
+        assert_eq!(limit(0, 0), None);
+        assert_eq!(limit(4, 4 * 1024 * 1024), Some(2));
+        assert_eq!(limit(1, 10 * 1024 * 1024), Some(1));
+        assert_eq!(limit(500, 100_000), Some(10_000));
+        assert_eq!(limit(1_000, 1_048_576), Some(2_000));
+        assert_eq!(limit(3, 0), Some(10_000));
+    }
+}

@@ -1,0 +1,172 @@
+//! The shards of a stream, and what one holds at its ends. Reads no more records than that takes.
+
+use aws_sdk_kinesis::types;
+
+use crate::{
+    backend::{
+        BackendError, Backlog, Result, SequenceNumber, Shard, ShardId, Stream,
+        aws::{
+            Shared,
+            error::Call,
+            position::{Place, Position},
+            records::{self, Cursor, arrival},
+        },
+    },
+    engine::time::Timestamp,
+};
+
+/// Reads after which a shard whose oldest record was not found is taken for an empty one: Kinesis may answer nothing
+/// though records follow (developer guide, `GetRecords`).
+const TRIES: usize = 3;
+/// How far before now the newest record is looked for, in milliseconds: what a clock may be wrong by.
+const BEFORE: i64 = 10_000;
+/// Reads after which the newest record is looked for no further: 10 s of a shard hold 10 MiB, which one takes.
+const MOST_READS: usize = 20;
+
+/// The shards of `stream`, parents first.
+pub(super) async fn list(shared: &Shared, stream: Stream) -> Result<Vec<Shard>> {
+    let name = shared.settings.stream(stream);
+    let mut shards = Vec::new();
+    let mut token: Option<String> = None;
+    loop {
+        let ask = shared.clients.kinesis.list_shards();
+        let ask = match token.take() {
+            // Kinesis takes one of the two (`ListShards`).
+            Some(token) => ask.next_token(token),
+            None => ask.stream_name(name),
+        };
+        let call = Call { action: "kinesis:ListShards", kind: "stream", name };
+        let page = ask.send().await.map_err(|error| call.fault(error))?;
+        for shard in page.shards.unwrap_or_default() {
+            shards.push(read(shard, name)?);
+        }
+        match page.next_token {
+            Some(next) => token = Some(next),
+            None => return Ok(parents_first(shards)),
+        }
+    }
+}
+
+fn read(shard: types::Shard, stream: &str) -> Result<Shard> {
+    let range = shard
+        .hash_key_range
+        .as_ref()
+        .and_then(|range| Some((range.starting_hash_key.parse().ok()?, range.ending_hash_key.parse().ok()?)));
+    let (first_hash, last_hash) = range.ok_or_else(|| BackendError::Failed {
+        what: format!("stream {stream}: {} has no range of hash keys", shard.shard_id),
+        source: None,
+    })?;
+    let parents = [shard.parent_shard_id, shard.adjacent_parent_shard_id];
+    Ok(Shard {
+        id: ShardId(shard.shard_id),
+        first_hash,
+        last_hash,
+        parents: parents.into_iter().flatten().map(ShardId).collect(),
+        closed: shard.sequence_number_range.is_some_and(|range| range.ending_sequence_number.is_some()),
+    })
+}
+
+/// Every shard behind those of its parents that are listed; else in the order of names.
+fn parents_first(mut shards: Vec<Shard>) -> Vec<Shard> {
+    shards.sort_by(|a, b| a.id.cmp(&b.id));
+    let mut sorted: Vec<Shard> = Vec::with_capacity(shards.len());
+    while !shards.is_empty() {
+        let waits = |shard: &Shard| shards.iter().any(|other| shard.parents.contains(&other.id));
+        let (waiting, ready): (Vec<Shard>, Vec<Shard>) =
+            shards.iter().cloned().partition(|shard| waits(shard));
+        // A circle of parents, which there is not, would go on for ever.
+        let stuck = ready.is_empty();
+        sorted.extend(if stuck { waiting.clone() } else { ready });
+        shards = if stuck { Vec::new() } else { waiting };
+    }
+    sorted
+}
+
+/// The shard `id`, if it is listed.
+pub(super) async fn find(shared: &Shared, stream: Stream, id: &ShardId) -> Result<Shard> {
+    let found = list(shared, stream).await?.into_iter().find(|shard| shard.id == *id);
+    found.ok_or_else(|| missing(shared.settings.stream(stream), id))
+}
+
+pub(super) fn missing(stream: &str, id: &ShardId) -> BackendError {
+    BackendError::Failed { what: format!("stream {stream} has no {id}, or no longer"), source: None }
+}
+
+/// What the shard holds: when the oldest record arrived, and the position of the newest. Kinesis says no amounts.
+pub(super) async fn backlog(
+    shared: &Shared,
+    stream: Stream,
+    id: &ShardId,
+    after: Option<&SequenceNumber>,
+) -> Result<Backlog> {
+    let place = match after {
+        Some(SequenceNumber(text)) => text.parse::<Position>()?.place,
+        None => Place::Horizon,
+    };
+    let cursor = Cursor { shared, stream, shard: id };
+    let oldest = oldest(&cursor, &place).await?;
+    let newest = Some(SequenceNumber::from(&newest(&cursor).await?));
+    Ok(Backlog { oldest, newest, ..Backlog::default() })
+}
+
+async fn oldest(cursor: &Cursor<'_>, place: &Place) -> Result<Option<Timestamp>> {
+    let mut iterator = Some(cursor.iterator(place).await?);
+    for _ in 0..TRIES {
+        let Some(next) = iterator.take() else { break };
+        let read = cursor.records(next, 1).await?.ok_or_else(records::too_slow)?;
+        if let Some(record) = read.records.first() {
+            return Ok(Some(arrival(record)));
+        }
+        if read.millis_behind_latest == Some(0) {
+            break;
+        }
+        iterator = read.next_shard_iterator;
+    }
+    Ok(None)
+}
+
+/// The position behind the newest record. The clock decides only how far back it is looked for.
+pub(super) async fn newest(cursor: &Cursor<'_>) -> Result<Position> {
+    let clock = &cursor.shared.settings.clock;
+    let from = clock.now().plus_millis(-BEFORE);
+    let mut newest = Position { place: Place::Time(from), complete_to: from };
+    let mut iterator = Some(cursor.iterator(&newest.place).await?);
+    for _ in 0..MOST_READS {
+        let Some(next) = iterator.take() else { break };
+        let asked = clock.now();
+        let read = cursor.records(next, records::MOST_AT_ONCE).await?.ok_or_else(records::too_slow)?;
+        let at_tip = read.records.is_empty() && read.millis_behind_latest.unwrap_or(0) == 0;
+        for record in read.records {
+            newest.complete_to = newest.complete_to.max(arrival(&record));
+            newest.place = Place::Behind(record.sequence_number);
+        }
+        if at_tip {
+            newest.complete_to = newest.complete_to.max(asked);
+            break;
+        }
+        iterator = read.next_shard_iterator;
+    }
+    Ok(newest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shard(number: u32, parents: &[u32]) -> Shard {
+        let id = |number: &u32| ShardId(format!("shardId-{number:012}"));
+        let parents = parents.iter().map(id).collect();
+        Shard { id: id(&number), first_hash: 0, last_hash: u128::MAX, parents, closed: false }
+    }
+
+    #[test]
+    fn parents_come_before_their_children_whatever_their_names() {
+        let shards = vec![shard(0, &[5, 3]), shard(3, &[4]), shard(4, &[77]), shard(5, &[]), shard(6, &[0])];
+        let sorted = parents_first(shards);
+        let position = |number| sorted.iter().position(|other| other.id == shard(number, &[]).id).unwrap();
+        assert_eq!(sorted.len(), 5);
+        assert!(position(4) < position(3) && position(3) < position(0) && position(5) < position(0));
+        assert!(position(0) < position(6));
+        assert_eq!(parents_first(vec![shard(1, &[2]), shard(2, &[1])]).len(), 2, "a circle ends");
+    }
+}

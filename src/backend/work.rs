@@ -1,0 +1,178 @@
+//! Sharing the work: a task for each shard that this process holds, parents before children. Reads no record itself.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+};
+
+use tokio::{task::JoinSet, time::Instant};
+
+use crate::{
+    backend::{Backend, BackendError, CheckpointStore, Result, Shard, ShardId, Stream},
+    stop::{Phase, Stop, Stopper, channel},
+};
+
+/// How the work on one shard ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Because of the stop.
+    Stopped,
+    /// At the end of the shard, with that saved.
+    EndOfShard,
+    /// Another process reads the shard now.
+    Lost,
+}
+
+/// Runs `work` for every shard of `stream` that `store` gives to this process, until `stop`: on [`Phase::Drain`] until
+/// each of them ended, on [`Phase::Stop`] until those that run have. The stop that `work` gets also comes when its
+/// shard is lost.
+///
+/// # Errors
+/// What `work` or a port fails with for good; the other tasks are told to stop and awaited first.
+pub async fn each_shard<B, E, W, F>(
+    backend: &B,
+    store: &B::Checkpoints,
+    stream: Stream,
+    mut stop: Stop,
+    work: W,
+) -> Result<(), E>
+where
+    B: Backend,
+    E: From<BackendError> + Send + 'static,
+    W: Fn(Shard, Stop) -> F,
+    F: Future<Output = Result<Ended, E>> + Send + 'static,
+{
+    let (finished, stoppers, tasks) = (BTreeSet::new(), BTreeMap::new(), JoinSet::new());
+    let mut crew = Crew { work, finished, undecided: false, stoppers, tasks };
+    let mut failure = None;
+    let mut look = Instant::now();
+    loop {
+        let phase = if failure.is_some() { Phase::Stop } else { stop.phase() };
+        crew.tell(phase);
+        if phase == Phase::Stop && crew.tasks.is_empty() {
+            return failure.map_or(Ok(()), Err);
+        }
+        if Instant::now() >= look {
+            look = Instant::now() + store.hold_every();
+            if let Err(error) = crew.look(backend, store, stream, phase).await {
+                failure = failure.or(Some(error.into()));
+                continue;
+            }
+        }
+        if phase == Phase::Drain && crew.tasks.is_empty() && !crew.undecided {
+            return Ok(());
+        }
+        let next = if phase == Phase::Run { Phase::Drain } else { Phase::Stop };
+        tokio::select! {
+            () = stop.reached(next), if phase < Phase::Stop => {}
+            () = tokio::time::sleep_until(look) => {}
+            Some(ended) = crew.tasks.join_next(), if !crew.tasks.is_empty() => {
+                let (shard, ended) = ended.map_err(|why| BackendError::failed("a shard's task ended", why))?;
+                crew.stoppers.remove(&shard);
+                match ended {
+                    Ok(Ended::Lost) => {
+                        tracing::info!(%shard, "another process reads this shard now");
+                        continue;
+                    }
+                    // Children may follow.
+                    Ok(Ended::EndOfShard) => {
+                        look = Instant::now();
+                        crew.finished.insert(shard.clone());
+                    }
+                    // One that was stopped because it was lost may come back.
+                    Ok(Ended::Stopped) if phase == Phase::Run => {}
+                    Ok(Ended::Stopped) => {
+                        crew.finished.insert(shard.clone());
+                    }
+                    Err(error) => failure = failure.or(Some(error)),
+                }
+                give_up(store, &shard).await;
+            }
+        }
+    }
+}
+
+/// Lets others have the shard at once; if that fails they have it when the lease runs out.
+async fn give_up(store: &impl CheckpointStore, shard: &ShardId) {
+    if let Err(error) = store.release(shard).await {
+        tracing::debug!(%shard, %error, "not released");
+    }
+}
+
+/// The tasks that run.
+struct Crew<W, E> {
+    work: W,
+    /// Not to be read (again) by this run: at their end, or stopped.
+    finished: BTreeSet<ShardId>,
+    /// Whether there may soon be more to take.
+    undecided: bool,
+    stoppers: BTreeMap<ShardId, Stopper>,
+    tasks: JoinSet<(ShardId, Result<Ended, E>)>,
+}
+
+impl<W, E, F> Crew<W, E>
+where
+    E: Send + 'static,
+    W: Fn(Shard, Stop) -> F,
+    F: Future<Output = Result<Ended, E>> + Send + 'static,
+{
+    fn tell(&self, phase: Phase) {
+        self.stoppers.values().for_each(|stopper| stopper.set(phase));
+    }
+
+    /// Renews what is held, begins what is new, and stops what was lost.
+    async fn look<B: Backend>(
+        &mut self,
+        backend: &B,
+        store: &B::Checkpoints,
+        stream: Stream,
+        phase: Phase,
+    ) -> Result<()> {
+        let shards = match backend.shards(stream).await {
+            Ok(shards) => shards,
+            Err(BackendError::Busy { why }) => return Ok(later(&why)),
+            Err(error) => return Err(error),
+        };
+        let held = match store.hold(&self.readable(&shards), phase < Phase::Stop).await {
+            Ok(held) => held,
+            Err(BackendError::Busy { why }) => return Ok(later(&why)),
+            Err(error) => return Err(error),
+        };
+        self.finished.extend(held.ended);
+        self.undecided = held.undecided;
+        for (shard, stopper) in &self.stoppers {
+            if !held.shards.contains(shard) {
+                stopper.set(Phase::Stop);
+            }
+        }
+        for shard in shards.into_iter().filter(|shard| held.shards.contains(&shard.id)) {
+            if phase < Phase::Stop && !self.stoppers.contains_key(&shard.id) {
+                self.begin(shard, phase);
+            }
+        }
+        Ok(())
+    }
+
+    /// Not at its end, and every parent that is still listed is.
+    fn readable(&self, shards: &[Shard]) -> Vec<Shard> {
+        let waited_for: BTreeSet<&ShardId> =
+            shards.iter().map(|shard| &shard.id).filter(|shard| !self.finished.contains(shard)).collect();
+        let may = |shard: &&Shard| {
+            waited_for.contains(&shard.id) && !shard.parents.iter().any(|parent| waited_for.contains(parent))
+        };
+        shards.iter().filter(may).cloned().collect()
+    }
+
+    fn begin(&mut self, shard: Shard, phase: Phase) {
+        let (stopper, stop) = channel();
+        stopper.set(phase);
+        let id = shard.id.clone();
+        self.stoppers.insert(id.clone(), stopper);
+        let work = (self.work)(shard, stop);
+        self.tasks.spawn(async move { (id, work.await) });
+    }
+}
+
+fn later(why: &str) {
+    tracing::warn!("sharing the shards: {why}; trying again");
+}
