@@ -1,6 +1,9 @@
 //! `logtally produce --agent-config`: each flow of an Amazon Kinesis Agent as a producer, side by side.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio::task::JoinSet;
 
@@ -11,10 +14,10 @@ use crate::{
         places, settings,
         signals::{Reloads, Signals},
     },
-    backend::{Backend, embedded::Embedded},
+    backend::Backend,
     clock::Clock,
     config::{
-        self, BackendKind, Config,
+        self, BackendKind, Compression, Config,
         agent::{AgentConfig, EXCLUDED, Flow, PartitionKeyOption, Verdict},
     },
     produce::{
@@ -24,6 +27,8 @@ use crate::{
     stop::{Phase, channel},
     tail,
 };
+#[cfg(feature = "aws")]
+use crate::{backend::aws::Clients, config::Stage};
 
 /// How long lines gather before they are sent, in milliseconds, if the flow lets them wait as long: the agent's age is
 /// the longest that a record may wait, and no reason to wait.
@@ -45,21 +50,29 @@ pub(super) async fn produce(
         tell(&now.agent);
         let again = || reloaded(file, &now, reload);
         let clock = Clock::system();
+        let private = now.config.state_dir()?;
         // The one place that chooses where flows go.
-        // Its flows name streams of Kinesis: that is where they go, unless the configuration says otherwise.
-        let changed = match now.config.backend.unwrap_or(BackendKind::Aws) {
+        let changed = match now.config.backend {
+            BackendKind::Embedded => {
+                tracing::warn!(
+                    "backend = \"embedded\": flows go to files of {}",
+                    state_dir(&now.config)?.display()
+                );
+                let open =
+                    async |flow: &Flow| settings::embedded(&of_flow(&now.config, flow)?, true, &clock).await;
+                serve((&now.agent.flows, private), open, once, (&signals, &mut reloads, &again)).await?
+            }
             #[cfg(feature = "aws")]
             BackendKind::Aws => {
-                let open =
-                    async |flow: &Flow| places::of_flow(&now.config, &now.agent.access, flow, &clock).await;
-                serve(&now.agent.flows, open, once, (&signals, &mut reloads, &again)).await?
+                let clients = Clients::of_agent(&now.agent.access).await?;
+                let open = async |flow: &Flow| {
+                    let config = of_flow(&now.config, flow)?;
+                    places::on(clients.clone(), &config, &[Stage::Produce], &clock).await
+                };
+                serve((&now.agent.flows, private), open, once, (&signals, &mut reloads, &again)).await?
             }
             #[cfg(not(feature = "aws"))]
-            BackendKind::Aws => return Err(places::without_aws("agent.json")),
-            BackendKind::Embedded => {
-                let open = async |flow: &Flow| embedded(&now.config, flow, &clock).await;
-                serve(&now.agent.flows, open, once, (&signals, &mut reloads, &again)).await?
-            }
+            BackendKind::Aws => return Err(Error::new(Exit::Config, places::WITHOUT_AWS)),
         };
         match changed {
             None => return Ok(Exit::Success),
@@ -118,29 +131,33 @@ fn reloaded(file: &Path, before: &Told, reload: Reload<'_>) -> Option<Told> {
     }
 }
 
-/// The file of the flow's own: streams and positions in a directory of its name.
-async fn embedded(config: &Config, flow: &Flow, clock: &Clock) -> Result<Embedded, Error> {
-    settings::embedded(&of_its_own(config, flow)?, true, clock).await
+/// The configuration of a producer for `flow`: its stream, records as they are, and positions in a directory of its
+/// own.
+fn of_flow(config: &Config, flow: &Flow) -> Result<Config, Error> {
+    let mut config = config.clone();
+    config.state_dir = Some(state_dir(&config)?.join(flow.id()));
+    config.aws.input_stream.clone_from(&flow.kinesis_stream);
+    config.produce.compression = Compression::None;
+    Ok(config)
 }
 
-/// The configuration with a state directory of the flow's own.
-pub(super) fn of_its_own(config: &Config, flow: &Flow) -> Result<Config, Error> {
-    let state_dir = Some(config.state_dir()?.join("agent").join(flow.id()));
-    Ok(Config { state_dir, ..config.clone() })
+/// Where the directories of all flows are.
+fn state_dir(config: &Config) -> Result<PathBuf, Error> {
+    Ok(config.state_dir()?.join("agent"))
 }
 
 /// Runs a producer for each flow, over the backend that `open` gives it, until a signal, the end of what is to be done,
 /// or the failure of one of them; gives what `again` finds at a SIGHUP, to go on with.
 async fn serve<B: Backend, C>(
-    flows: &[Flow],
+    (flows, private): (&[Flow], &Path),
     open: impl AsyncFn(&Flow) -> Result<B, Error>,
     once: bool,
     (signals, reloads, again): (&Signals, &mut Reloads, &dyn Fn() -> Option<C>),
 ) -> Result<Option<C>, Error> {
     let mut producers = Vec::with_capacity(flows.len());
     for flow in flows {
-        let backend = open(flow).await.map_err(|error| of_flow(&flow.place, &error))?;
-        producers.push((flow.place.clone(), backend, settings(flow)));
+        let backend = open(flow).await.map_err(|error| ended(&flow.place, &error))?;
+        producers.push((flow.place.clone(), backend, settings(flow, private)));
     }
     let (stopper, stop) = channel();
     let mut running = JoinSet::new();
@@ -148,7 +165,7 @@ async fn serve<B: Backend, C>(
         let stop = stop.clone();
         running.spawn(async move {
             let ended = produce::run(&backend, settings, stop).await;
-            ended.map_err(|error| of_flow(&place, &Error::from(error)))
+            ended.map_err(|error| self::ended(&place, &Error::from(error)))
         });
     }
     if once {
@@ -176,7 +193,7 @@ async fn serve<B: Backend, C>(
 }
 
 /// `error`, and which flow it ended.
-fn of_flow(place: &str, error: &Error) -> Error {
+fn ended(place: &str, error: &Error) -> Error {
     Error::new(error.exit(), format!("{place}: {error}"))
 }
 
@@ -209,9 +226,10 @@ pub(super) fn shape(flow: &Flow) -> AgentShape {
     }
 }
 
-fn settings(flow: &Flow) -> produce::Settings {
+fn settings(flow: &Flow, private: &Path) -> produce::Settings {
+    let files = tail::Settings { private: Some(private.to_owned()), ..files(flow) };
     produce::Settings {
-        input: Input::Agent(files(flow), Arc::new(shape(flow))),
+        input: Input::Agent(files, Arc::new(shape(flow))),
         record_age_ms: flow.max_buffer_age_ms.min(GATHER_MS),
         clock: Clock::system(),
     }

@@ -3,11 +3,7 @@
 use bytes::Bytes;
 
 #[cfg(feature = "aws")]
-use crate::{
-    app::agent,
-    backend::aws::{self, Aws, Clients, Object},
-    config::agent::{Access, Flow},
-};
+use crate::backend::aws::{self, Aws, Clients, Object};
 use crate::{
     app::{Error, Exit, settings},
     backend::{
@@ -37,7 +33,7 @@ impl Place {
         stages: &[Stage],
         clock: &Clock,
     ) -> Result<Self, Error> {
-        match config.backend() {
+        match config.backend {
             BackendKind::Embedded => Ok(Self::Embedded(settings::embedded(config, create, clock).await?)),
             BackendKind::Aws => on_aws(config, stages, clock).await,
         }
@@ -52,38 +48,28 @@ async fn on_aws(config: &Config, stages: &[Stage], clock: &Clock) -> Result<Plac
 /// The AWS backend that a configuration means, for `stages`.
 #[cfg(feature = "aws")]
 pub(crate) async fn aws(config: &Config, stages: &[Stage], clock: &Clock) -> Result<Aws, Error> {
-    let clients = Clients::from_environment().await?;
+    on(Clients::from_environment().await?, config, stages, clock).await
+}
+
+/// As [`aws`], with these clients.
+#[cfg(feature = "aws")]
+pub(crate) async fn on(
+    clients: Clients,
+    config: &Config,
+    stages: &[Stage],
+    clock: &Clock,
+) -> Result<Aws, Error> {
     Ok(Aws::open(clients, aws_settings(config, stages, clock)?).await?)
 }
 
 #[cfg(not(feature = "aws"))]
 async fn on_aws(_config: &Config, _stages: &[Stage], _clock: &Clock) -> Result<Place, Error> {
-    Err(without_aws("backend = \"aws\""))
+    Err(Error::new(Exit::Config, format!("backend = \"aws\": {WITHOUT_AWS}")))
 }
 
-/// What a build without the SDK says of what needs it.
+/// What a build without the SDK says.
 #[cfg(not(feature = "aws"))]
-pub(crate) fn without_aws(what: &str) -> Error {
-    Error::new(
-        Exit::Config,
-        format!("{what}: this logtally was built without AWS: build it with --features aws"),
-    )
-}
-
-/// The stream of an agent's flow, with the agent's credentials, and the flow's positions on this machine.
-#[cfg(feature = "aws")]
-pub(crate) async fn of_flow(
-    config: &Config,
-    access: &Access,
-    flow: &Flow,
-    clock: &Clock,
-) -> Result<Aws, Error> {
-    let settings = aws::Settings {
-        input: flow.kinesis_stream.clone(),
-        ..aws_settings(&agent::of_its_own(config, flow)?, &[Stage::Produce], clock)?
-    };
-    Ok(Aws::open(Clients::with_access(access).await?, settings).await?)
-}
+pub(super) const WITHOUT_AWS: &str = "this logtally was built without AWS: build it with --features aws";
 
 /// The AWS backend's settings; only a producer keeps anything on this machine.
 #[cfg(feature = "aws")]
@@ -136,7 +122,7 @@ async fn in_s3(location: &str) -> Result<ReferencePlace, Error> {
 
 #[cfg(not(feature = "aws"))]
 async fn in_s3(location: &str) -> Result<ReferencePlace, Error> {
-    Err(without_aws(location))
+    Err(Error::new(Exit::Config, format!("{location}: {WITHOUT_AWS}")))
 }
 
 impl ReferenceStore for ReferencePlace {

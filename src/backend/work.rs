@@ -130,12 +130,18 @@ where
     ) -> Result<()> {
         let shards = match backend.shards(stream).await {
             Ok(shards) => shards,
-            Err(BackendError::Busy { why }) => return Ok(later(&why)),
+            Err(BackendError::Busy { why }) => {
+                later(&why);
+                return Ok(());
+            }
             Err(error) => return Err(error),
         };
         let held = match store.hold(&self.readable(&shards), phase < Phase::Stop).await {
             Ok(held) => held,
-            Err(BackendError::Busy { why }) => return Ok(later(&why)),
+            Err(BackendError::Busy { why }) => {
+                later(&why);
+                return Ok(());
+            }
             Err(error) => return Err(error),
         };
         self.finished.extend(held.ended);
@@ -173,6 +179,7 @@ where
     }
 }
 
+/// What is busy is looked at again soon.
 fn later(why: &str) {
     tracing::warn!("sharing the shards: {why}; trying again");
 }

@@ -16,7 +16,14 @@ impl Cli {
         match &self.command {
             Command::Run(args) => set.from(args.from),
             Command::Analyze(args) => set.from(args.from),
-            Command::Produce(args) => set.list("produce", "files", &args.files, "FILES"),
+            Command::Produce(args) => {
+                set.list("produce", "files", &args.files, "FILES");
+                if args.agent_config.is_some() {
+                    set.text("", "backend", Some(&"aws".to_owned()), "--agent-config");
+                    // Its flows name streams of Kinesis, unless somebody asks for another place.
+                    set.0.last_mut().into_iter().for_each(|backend| backend.weak = true);
+                }
+            }
             Command::Replay(args) => {
                 set.text("analyze", "format", args.log_format.as_ref(), "--log-format");
                 set.text("analyze", "client", args.client.as_ref(), "--client");
@@ -64,7 +71,7 @@ impl Set {
     }
 
     fn add(&mut self, section: &'static str, key: &'static str, value: Value, flag: &str) {
-        self.0.push(Override { section, key, value, origin: flag.to_owned() });
+        self.0.push(Override { section, key, value, origin: flag.to_owned(), weak: false });
     }
 }
 
@@ -73,7 +80,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::config::{Config, environment::Environment, load};
+    use crate::config::{BackendKind, Config, environment::Environment, load};
 
     fn config(line: &str) -> Config {
         let cli = Cli::try_parse_from(line.split(' ')).unwrap();
@@ -96,5 +103,6 @@ mod tests {
         assert_eq!(config("logtally reference list --reference r").analyze.reference.as_deref(), Some("r"));
         assert_eq!(config("logtally status --state-dir /s").state_dir().unwrap().to_str(), Some("/s"));
         assert_eq!(config("logtally status"), Config::default());
+        assert_eq!(config("logtally produce --agent-config a.json").backend, BackendKind::Aws);
     }
 }

@@ -127,6 +127,7 @@ impl Environment {
                     key: key.name,
                     value: read(key, value),
                     origin: name.into_owned(),
+                    weak: false,
                 }),
                 None => warnings.push(warning(&name)),
             }

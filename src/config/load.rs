@@ -29,6 +29,8 @@ pub struct Override {
     pub value: Value,
     /// The variable or flag, for messages.
     pub origin: String,
+    /// Holds only where neither the file nor a variable says otherwise.
+    pub weak: bool,
 }
 
 /// A configuration and what there is to say about it.
@@ -61,12 +63,15 @@ pub fn load(
     {
         table.insert("state_dir".to_owned(), Value::String(state_dir));
     }
+    for one in flags.iter().filter(|one| one.weak) {
+        lay_over(&mut table, single(one)?);
+    }
     if let Some(path) = &file {
         let layer = check(&read(path)?, &path.display().to_string())?;
         lay_over(&mut table, based_at(layer, path.parent().unwrap_or(Path::new(""))));
     }
     let (variables, warnings) = environment.overrides();
-    for one in variables.iter().chain(flags) {
+    for one in variables.iter().chain(flags.iter().filter(|one| !one.weak)) {
         lay_over(&mut table, single(one)?);
     }
     let config = Config::deserialize(table).map_err(|error| invalid("configuration", error.message()))?;
@@ -158,7 +163,7 @@ fn based_at(mut layer: Table, base: &Path) -> Table {
         };
         match (key.kind, value) {
             (Kind::Place, Value::String(path)) if !path.contains("://") => {
-                *path = joined(base, path, Path::to_string_lossy)
+                *path = joined(base, path, Path::to_string_lossy);
             }
             (Kind::Places, Value::Array(patterns)) => {
                 for pattern in patterns {

@@ -44,9 +44,9 @@ pub(crate) const RECORD_BYTES: (u64, u64) = (1024, 512 * 1024);
 pub struct Config {
     /// The pipeline's name, part of every row's id.
     pub pipeline: PipelineName,
-    /// Where streams, state and metrics live; see [`Config::backend`].
-    #[serde(deserialize_with = "values::optional_choice")]
-    pub backend: Option<BackendKind>,
+    /// Where streams, state and metrics live.
+    #[serde(deserialize_with = "values::choice")]
+    pub backend: BackendKind,
     /// The directory of the embedded backend; see [`Config::state_dir`].
     pub state_dir: Option<PathBuf>,
     /// What `logtally run` runs.
@@ -213,16 +213,10 @@ impl Config {
         self.state_dir.as_deref().filter(|path| !path.as_os_str().is_empty()).ok_or(ConfigError::NoStateDir)
     }
 
-    /// Where streams, state and metrics live: on this machine, if nothing says so.
-    #[must_use]
-    pub fn backend(&self) -> BackendKind {
-        self.backend.unwrap_or_default()
-    }
-
     /// How often a cut is saved where no row is due: 1 s, and on AWS, where each is paid for, 15 s.
     #[must_use]
     pub fn checkpoint_interval(&self) -> Duration {
-        let usual = match self.backend() {
+        let usual = match self.backend {
             BackendKind::Embedded => Duration::from_secs(1),
             BackendKind::Aws => Duration::from_secs(15),
         };

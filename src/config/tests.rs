@@ -14,7 +14,13 @@ fn environment(variables: &[(&str, &str)]) -> Environment {
 }
 
 fn flag(section: &'static str, key: &'static str, value: &str, origin: &str) -> Override {
-    Override { section, key, value: toml::Value::String(value.to_owned()), origin: origin.to_owned() }
+    Override {
+        section,
+        key,
+        value: toml::Value::String(value.to_owned()),
+        origin: origin.to_owned(),
+        weak: false,
+    }
 }
 
 #[test]
@@ -25,7 +31,6 @@ fn the_example_says_the_defaults_and_all_keys() {
 
     let uncommented = example
         .replace("# state_dir", "state_dir")
-        .replace("# backend", "backend")
         .replace("# reference =", "reference =")
         .replace("# bucket", "bucket")
         .replace("# checkpoint_interval", "checkpoint_interval")

@@ -223,11 +223,6 @@ pub(super) fn choice<'de, T: Choice, D: Deserializer<'de>>(from: D) -> Result<T,
     choose(&String::deserialize(from)?).map_err(D::Error::custom)
 }
 
-/// A choice that need not be made.
-pub(super) fn optional_choice<'de, T: Choice, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
-    choice(from).map(Some)
-}
-
 fn choose<T: Choice>(text: &str) -> Result<T, String> {
     if let Some((_, value)) = T::ALL.iter().find(|(name, _)| *name == text) {
         return Ok(*value);

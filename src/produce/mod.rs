@@ -1,4 +1,5 @@
-//! Files to input stream. Parses no line.
+//! Files to input stream: packed lines with their provenance, or records as the Amazon Kinesis Agent sends them
+//! ([`shape`]). Counts no line.
 //!
 //! One thread tails the files; this task appends what it reads, with the files' positions, and tells the thread what
 //! is durable. Every record carries its provenance, so what is sent twice after a crash is recognised.

@@ -148,7 +148,7 @@ impl Analyze {
             at.clone_from(&batch.through);
             batch
         };
-        analyze::step(&self.aws, (&self.settings, &self.stop), &shards, &shard, read).await?;
+        Box::pin(analyze::step(&self.aws, (&self.settings, &self.stop), &shards, &shard, read)).await?;
         Ok(at.map(|position| ("cut", format!("{id} {}", position.0))).into_iter().collect())
     }
 

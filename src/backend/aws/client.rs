@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use aws_config::{
-    BehaviorVersion, Region, SdkConfig, retry::RetryConfig, sts::AssumeRoleProvider, timeout::TimeoutConfig,
+    BehaviorVersion, ConfigLoader, Region, SdkConfig, retry::RetryConfig, sts::AssumeRoleProvider,
+    timeout::TimeoutConfig,
 };
-use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use aws_sdk_kinesis::config::{Credentials, SharedCredentialsProvider};
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, rustls_provider::CryptoMode},
@@ -24,6 +25,9 @@ use crate::{
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long one attempt may take: the largest answer is 10 MiB (Kinesis, `GetRecords`).
 const ATTEMPT: Duration = Duration::from_secs(30);
+
+/// The session of a role that an agent's configuration names, as the agent calls it.
+const SESSION: &str = "AWSKinesisAgent";
 
 /// A client for each service.
 #[derive(Clone, Debug)]
@@ -43,40 +47,39 @@ impl Clients {
     /// # Errors
     /// [`BackendError::Refused`] if nothing names a region.
     pub async fn from_environment() -> Result<Self> {
-        Self::with_access(&Access::default()).await
+        Ok(Self::new(&with_region(loader().load().await)?))
     }
 
-    /// Clients of the default chain, but for what `access` says instead.
+    /// As [`Self::from_environment`], but where an agent's configuration says otherwise.
     ///
     /// # Errors
     /// [`BackendError::Refused`] if nothing names a region.
-    pub async fn with_access(access: &Access) -> Result<Self> {
-        let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-        let timeouts =
-            TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build();
-        let mut loader =
-            aws_config::defaults(BehaviorVersion::latest()).http_client(http).timeout_config(timeouts);
+    pub async fn of_agent(access: &Access) -> Result<Self> {
+        let mut loader = loader();
         if let Some(region) = &access.region {
             loader = loader.region(Region::new(region.clone()));
         }
         if let Some((id, secret)) = &access.credentials {
-            let given = Credentials::new(id.clone(), secret.expose(), None, None, "agent.json");
-            loader = loader.credentials_provider(given);
+            loader = loader.credentials_provider(Credentials::new(id, secret.expose(), None, None, "agent"));
         }
-        let mut config = loader.load().await;
-        if config.region().is_none() {
-            return Err(BackendError::Refused {
-                what: "no AWS region: set AWS_REGION, or region in the profile of ~/.aws/config".to_owned(),
-                source: None,
-            });
-        }
+        let mut config = with_region(loader.load().await)?;
         if let Some(role) = &access.role {
-            config = assuming(role, access, config).await;
+            let mut taking = AssumeRoleProvider::builder(role).session_name(SESSION);
+            if let Some(id) = &access.external_id {
+                taking = taking.external_id(id);
+            }
+            let sts = match &access.sts_endpoint {
+                Some(endpoint) => config.clone().into_builder().endpoint_url(endpoint).build(),
+                None => config.clone(),
+            };
+            let role = SharedCredentialsProvider::new(taking.configure(&sts).build().await);
+            config = config.into_builder().credentials_provider(role).build();
         }
-        let kinesis = access.kinesis_endpoint.as_ref();
-        let kinesis = kinesis.map(|url| config.to_builder().endpoint_url(url.clone()).build());
         let clients = Self::new(&config);
-        Ok(kinesis.map_or_else(|| clients.clone(), |config| clients.clone().with_kinesis(&config)))
+        Ok(match &access.kinesis_endpoint {
+            Some(endpoint) => clients.with_kinesis(&config.into_builder().endpoint_url(endpoint).build()),
+            None => clients,
+        })
     }
 
     /// Clients of one configuration.
@@ -109,15 +112,20 @@ impl Clients {
     }
 }
 
-/// `config` with the credentials of a role.
-async fn assuming(role: &str, access: &Access, config: SdkConfig) -> SdkConfig {
-    let sts = access.sts_endpoint.as_ref();
-    let caller =
-        sts.map_or_else(|| config.clone(), |url| config.to_builder().endpoint_url(url.clone()).build());
-    let mut provider = AssumeRoleProvider::builder(role).session_name("logtally").configure(&caller);
-    if let Some(id) = &access.external_id {
-        provider = provider.external_id(id.clone());
+fn loader() -> ConfigLoader {
+    let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let timeouts =
+        TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build();
+    aws_config::defaults(BehaviorVersion::latest()).http_client(http).timeout_config(timeouts)
+}
+
+/// The configuration, if it names a region.
+fn with_region(config: SdkConfig) -> Result<SdkConfig> {
+    if config.region().is_some() {
+        return Ok(config);
     }
-    let provider = SharedCredentialsProvider::new(provider.build().await);
-    config.into_builder().credentials_provider(provider).build()
+    Err(BackendError::Refused {
+        what: "no AWS region: set AWS_REGION, or region in the profile of ~/.aws/config".to_owned(),
+        source: None,
+    })
 }

@@ -297,7 +297,7 @@ async fn compression_is_for_lines_alone_and_undone_on_reading() {
     for (stream, name) in [(Stream::Input, INPUT), (Stream::Output, super::double::OUTPUT)] {
         let shard = backend.shards(stream).await.unwrap().remove(0).id;
         let (records, _) = read(&backend, stream, &shard, StartAt::TrimHorizon).await;
-        assert_eq!(texts(&records), [lines.clone()]);
+        assert_eq!(texts(&records), std::slice::from_ref(&lines));
         let iterator = kinesis.client.get_shard_iterator().stream_name(name).shard_id(&shard.0);
         let iterator = iterator.shard_iterator_type("TRIM_HORIZON".into()).send().await.unwrap();
         let stored = kinesis.client.get_records().set_shard_iterator(iterator.shard_iterator).send().await;

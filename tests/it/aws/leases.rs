@@ -83,15 +83,15 @@ async fn of_ten_workers_on_four_shards_six_are_idle() {
     for number in 0..10 {
         workers.push(office.worker(&format!("w{number}")).await);
     }
-    let mut known: BTreeMap<(usize, ShardId), ()> = BTreeMap::new();
+    let mut known: BTreeSet<(usize, ShardId)> = BTreeSet::new();
     loop {
         let mut claims: BTreeMap<ShardId, Vec<usize>> = BTreeMap::new();
         for (number, worker) in workers.iter().enumerate() {
             let held = worker.hold(&shards).await.shards;
-            known.retain(|(of, shard), ()| *of != number || held.contains(shard));
+            known.retain(|(of, shard)| *of != number || held.contains(shard));
             for shard in held {
                 // As a stage does: the cut is loaded when the work on a shard begins, and not again.
-                if known.insert((number, shard.clone()), ()).is_none() {
+                if known.insert((number, shard.clone())) {
                     worker.0.load(&shard).await.unwrap();
                 }
                 claims.entry(shard).or_default().push(number);

@@ -1,5 +1,6 @@
 //! The AWS backend against doubles of the services. What both backends must do is in `contract`.
 
+mod agent;
 pub(crate) mod bridge;
 mod calls;
 mod cuts;

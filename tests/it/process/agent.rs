@@ -30,6 +30,9 @@ use super::{
     load::{Random, Rotation, Writer, lines},
 };
 
+/// Flows go to files here, and not to AWS.
+const CONFIG: &str = "backend = \"embedded\"\nstate_dir = \"state\"\n";
+
 /// How often the process is killed.
 const KILLS: u64 = 8;
 
@@ -119,7 +122,7 @@ impl Stacks {
 fn a_killed_process_loses_nothing_and_splits_no_record() {
     let seed = getrandom::u64().unwrap();
     println!("seed {seed}");
-    let home = Home::new();
+    let home = Home::with(CONFIG);
     agent_json(
         &home,
         "agent.json",
@@ -183,7 +186,7 @@ fn a_killed_process_loses_nothing_and_splits_no_record() {
 
 #[test]
 fn headers_are_skipped_and_old_lines_not_sent() {
-    let home = Home::new();
+    let home = Home::with(CONFIG);
     agent_json(
         &home,
         "agent.json",
@@ -215,7 +218,7 @@ fn headers_are_skipped_and_old_lines_not_sent() {
 
 #[test]
 fn a_changed_configuration_is_served_after_sighup_and_a_broken_one_is_not() {
-    let home = Home::new();
+    let home = Home::with(CONFIG);
     let flow = |stream: &str| {
         format!(
             r#"{{"filePattern": "HERE/access.log", "kinesisStream": "{stream}", "initialPosition": "START_OF_FILE"}}"#
