@@ -1,7 +1,7 @@
 //! Kinesis as it behaves: throttled, resharded, expired, refused; and what others put there.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::Write,
     sync::{Arc, Mutex},
     time::Duration,
@@ -148,6 +148,23 @@ async fn failed_entries_and_failed_calls_are_made_good() {
     assert_eq!(taken.0.len(), 10);
     assert!(taken.0.values().all(|&times| times == 1), "{:?}", taken.0);
     assert_eq!(taken.1, 5);
+}
+
+#[tokio::test]
+async fn an_append_that_is_dropped_and_made_again_loses_nothing() {
+    let kinesis = Kinesis::start().await;
+    let backend = open(&kinesis.config, settings()).await;
+    let mut writer = writer(&backend).await;
+    for patience in [0, 3, 6, 9, 12] {
+        // Either is fine: what counts is that the next one sends everything.
+        let append = writer.append(records(3_000, |index| format!("{index}")));
+        drop(tokio::time::timeout(Duration::from_millis(patience), append).await);
+    }
+    writer.append(records(3_000, |index| format!("{index}"))).await.unwrap();
+    let shard = backend.shards(Stream::Output).await.unwrap().remove(0);
+    let (read, _) = read(&backend, Stream::Output, &shard.id, StartAt::TrimHorizon).await;
+    let numbers: BTreeSet<usize> = texts(&read).iter().map(|text| text.parse().unwrap()).collect();
+    assert!(numbers.into_iter().eq(0..3_000));
 }
 
 #[tokio::test]

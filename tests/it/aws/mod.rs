@@ -4,4 +4,5 @@ pub(crate) mod double;
 mod fanout;
 mod kinesis;
 mod refusals;
+mod retention;
 mod stub;
