@@ -250,6 +250,18 @@ async fn the_newest_record_is_where_now_begins() {
     assert_eq!(after.oldest, None);
 }
 
+#[tokio::test]
+async fn a_clock_ahead_of_kinesis_is_named() {
+    let kinesis = Kinesis::start().await;
+    let ahead = Clock::from_fn(|| Clock::system().now().plus_millis(60_000));
+    let backend = open(&kinesis.config, Settings::new("worker", ahead)).await;
+    let shard = shards(&backend).await.remove(0).id;
+    let opened = backend.reader(Stream::Input, &shard, StartAt::Latest).await.map(drop);
+    let Err(BackendError::Refused { what, .. }) = opened else { panic!("{opened:?}") };
+    let start = what.split(" (").next().unwrap();
+    insta::assert_snapshot!(start, @"kinesis:GetShardIterator on stream logtally-input: this machine's clock is ahead of Kinesis: let it be set by NTP");
+}
+
 fn gzip(data: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(data).unwrap();
@@ -314,7 +326,7 @@ async fn compression_is_for_lines_alone_and_undone_on_reading() {
     for (stream, name) in [(Stream::Input, INPUT), (Stream::Output, super::double::OUTPUT)] {
         let shard = backend.shards(stream).await.unwrap().remove(0).id;
         let (records, _) = read(&backend, stream, &shard, StartAt::TrimHorizon).await;
-        assert_eq!(texts(&records), [lines.clone()]);
+        assert_eq!(texts(&records), std::slice::from_ref(&lines));
         let iterator = kinesis.client.get_shard_iterator().stream_name(name).shard_id(&shard.0);
         let iterator = iterator.shard_iterator_type("TRIM_HORIZON".into()).send().await.unwrap();
         let stored = kinesis.client.get_records().set_shard_iterator(iterator.shard_iterator).send().await;
