@@ -355,3 +355,26 @@ async fn a_stream_made_anew_is_told_from_the_one_of_the_checkpoint() {
     let start = what.split(" (").next().unwrap();
     insta::assert_snapshot!(start, @"shardId-000000000000 of stream logtally-input does not know the position of the checkpoint: the stream was deleted and made anew; start with --from TRIM_HORIZON");
 }
+
+#[tokio::test]
+async fn shards_come_in_pages() {
+    let page = |numbers: std::ops::Range<u32>, next: Option<&str>| {
+        let shard = |number| {
+            json!({
+                "ShardId": format!("shardId-{number:012}"),
+                "HashKeyRange": {"StartingHashKey": "0", "EndingHashKey": "9"},
+                "SequenceNumberRange": {"StartingSequenceNumber": "1"},
+            })
+        };
+        json!({"Shards": numbers.map(shard).collect::<Vec<_>>(), "NextToken": next})
+    };
+    let stub = Stub::start(move |_, body| match (&body["StreamName"], &body["NextToken"]) {
+        (Value::String(name), Value::Null) if name == INPUT => (200, page(2..4, Some("more"))),
+        (Value::Null, Value::String(token)) if token == "more" => (200, page(0..2, None)),
+        _ => (400, json!({"__type": "InvalidArgumentException", "message": "NextToken and StreamName"})),
+    })
+    .await;
+    let listed = shards(&open(&stub.config, settings()).await).await;
+    let ids: Vec<&str> = listed.iter().map(|shard| &shard.id.0[18..]).collect();
+    assert_eq!(ids, ["00", "01", "02", "03"]);
+}
