@@ -23,7 +23,7 @@ use crate::{
 /// to wait for 5 s (`GetRecords`).
 const CALL_BYTES: usize = 2 * 1024 * 1024;
 /// Records asked for as long as nobody knows how large they are.
-const FIRST_LIMIT: i32 = 1_000;
+pub(super) const FIRST_LIMIT: i32 = 1_000;
 /// After a call that was too much for the shard there is none for a second (`GetRecords`).
 const THROTTLED: Duration = Duration::from_secs(1);
 
@@ -36,10 +36,10 @@ pub(super) struct Poll {
 }
 
 impl Poll {
-    /// Begins at `place`; fails for a position that the stream does not know.
-    pub(super) async fn open(cursor: &Cursor<'_>, place: &Place) -> Result<Self> {
+    /// Begins at `place`, with a call for at most `limit` records; fails for a position that the stream does not know.
+    pub(super) async fn open(cursor: &Cursor<'_>, place: &Place, limit: i32) -> Result<Self> {
         let iterator = Some(cursor.iterator(place).await?);
-        Ok(Self { iterator, pace: Pace::default(), limit: FIRST_LIMIT })
+        Ok(Self { iterator, pace: Pace::default(), limit })
     }
 
     /// What follows `position`; waits for the shard to bear a call. Cancel-safe.

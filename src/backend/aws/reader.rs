@@ -16,7 +16,7 @@ use crate::{
             Shared,
             fanout::Push,
             payload::{self, Raw, Unpacked},
-            poll::Poll,
+            poll::{FIRST_LIMIT, Poll},
             position::{Place, Position},
             records::Cursor,
             shard,
@@ -87,7 +87,7 @@ impl Reader {
         let source = if shared.settings.fan_out {
             Source::Push(Box::new(Push::open(&cursor, &position.place).await?))
         } else {
-            Source::Poll(Poll::open(&cursor, &position.place).await?)
+            Source::Poll(Poll::open(&cursor, &position.place, FIRST_LIMIT).await?)
         };
         let mut reader = Self { shared, stream, shard: found, source, position, read, claims, warned: false };
         reader.refuse_gone().await?;

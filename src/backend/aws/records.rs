@@ -51,6 +51,13 @@ impl Cursor<'_> {
                 ),
                 source: None,
             },
+            (Some("InvalidArgumentException"), Place::Time(_)) => BackendError::Refused {
+                what: format!(
+                    "{call}: this machine's clock is ahead of Kinesis: let it be set by NTP ({})",
+                    error.message().unwrap_or_default()
+                ),
+                source: None,
+            },
             (Some("ResourceNotFoundException"), _)
                 if error.message().is_some_and(|message| message.contains(&self.shard.0)) =>
             {
@@ -79,9 +86,4 @@ pub(super) fn arrival(record: &Record) -> Timestamp {
     let rounded = |nanos: i128| i64::try_from((nanos + 500_000).div_euclid(1_000_000)).ok();
     let stamp = record.approximate_arrival_timestamp.and_then(|stamp| rounded(stamp.as_nanos()));
     Timestamp::from_millis(stamp.unwrap_or(0))
-}
-
-/// An iterator that was just got has expired: the machine stood still for minutes.
-pub(super) fn too_slow() -> BackendError {
-    BackendError::Busy { why: "kinesis:GetRecords: the iterator expired before it was used".to_owned() }
 }

@@ -8,8 +8,10 @@ use crate::{
         aws::{
             Shared,
             error::Call,
+            poll::Poll,
             position::{Place, Position},
-            records::{self, Cursor, arrival},
+            reader::Read,
+            records::{Cursor, MOST_AT_ONCE},
         },
     },
     engine::time::Timestamp,
@@ -17,10 +19,11 @@ use crate::{
 
 /// Reads after which a shard whose oldest record was not found is taken for an empty one: Kinesis may answer nothing
 /// though records follow (developer guide, `GetRecords`).
-const TRIES: usize = 3;
+const TRIES: usize = 5;
 /// How far before now the newest record is looked for, in milliseconds: what a clock may be wrong by.
-const BEFORE: i64 = 10_000;
-/// Reads after which the newest record is looked for no further: 10 s of a shard hold 10 MiB, which one takes.
+const BEFORE: i64 = 3_000;
+/// Reads after which the newest record is looked for no further: by then a shard that takes 1 MiB/s has given many
+/// times that.
 const MOST_READS: usize = 20;
 
 /// The shards of `stream`, parents first.
@@ -110,43 +113,57 @@ pub(super) async fn backlog(
 }
 
 async fn oldest(cursor: &Cursor<'_>, place: &Place) -> Result<Option<Timestamp>> {
-    let mut iterator = Some(cursor.iterator(place).await?);
-    for _ in 0..TRIES {
-        let Some(next) = iterator.take() else { break };
-        let read = cursor.records(next, 1).await?.ok_or_else(records::too_slow)?;
+    let mut poll = Poll::open(cursor, place, 1).await?;
+    let position = Position { place: place.clone(), complete_to: Timestamp::MIN };
+    let mut left = TRIES;
+    while let Some(read) = next(&mut poll, cursor, &position, &mut left).await? {
         if let Some(record) = read.records.first() {
-            return Ok(Some(arrival(record)));
+            return Ok(Some(record.arrival));
         }
-        if read.millis_behind_latest == Some(0) {
+        if read.end || read.behind_ms == 0 {
             break;
         }
-        iterator = read.next_shard_iterator;
     }
     Ok(None)
 }
 
 /// The position behind the newest record. The clock decides only how far back it is looked for.
 pub(super) async fn newest(cursor: &Cursor<'_>) -> Result<Position> {
-    let clock = &cursor.shared.settings.clock;
-    let from = clock.now().plus_millis(-BEFORE);
+    let from = cursor.shared.settings.clock.now().plus_millis(-BEFORE);
     let mut newest = Position { place: Place::Time(from), complete_to: from };
-    let mut iterator = Some(cursor.iterator(&newest.place).await?);
-    for _ in 0..MOST_READS {
-        let Some(next) = iterator.take() else { break };
-        let asked = clock.now();
-        let read = cursor.records(next, records::MOST_AT_ONCE).await?.ok_or_else(records::too_slow)?;
-        let at_tip = read.records.is_empty() && read.millis_behind_latest.unwrap_or(0) == 0;
-        for record in read.records {
-            newest.complete_to = newest.complete_to.max(arrival(&record));
-            newest.place = Place::Behind(record.sequence_number);
+    let mut poll = Poll::open(cursor, &newest.place, MOST_AT_ONCE).await?;
+    let mut left = MOST_READS;
+    while let Some(read) = next(&mut poll, cursor, &newest, &mut left).await? {
+        for record in read.records.iter() {
+            newest.complete_to = newest.complete_to.max(record.arrival);
+            newest.place = Place::Behind(record.sequence_number().to_owned());
         }
-        if at_tip {
-            newest.complete_to = newest.complete_to.max(asked);
+        if read.records.is_empty() && read.behind_ms == 0 {
+            newest.complete_to = newest.complete_to.max(read.asked);
             break;
         }
-        iterator = read.next_shard_iterator;
+        if read.end {
+            break;
+        }
     }
     Ok(newest)
+}
+
+/// One of the reads that are `left`; a shard that is too busy costs one.
+async fn next(
+    poll: &mut Poll,
+    cursor: &Cursor<'_>,
+    position: &Position,
+    left: &mut usize,
+) -> Result<Option<Read>> {
+    while *left > 0 {
+        *left -= 1;
+        match poll.read(cursor, position).await {
+            Err(BackendError::Busy { .. }) if *left > 0 => {}
+            read => return read.map(Some),
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

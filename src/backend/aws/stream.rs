@@ -40,13 +40,8 @@ impl Writer {
             Stream::Output => None,
         };
         let name = shared.settings.stream(stream);
-        let summary = shared.summaries.of(&shared.clients, stream, name).await?;
-        if !summary.keeps_keys {
-            tracing::warn!(
-                "stream {name} strips partition keys: lines that are sent twice are counted twice, and a row of the \
-                 output stream is not known by its id; set its record distribution to USER_PARTITION_KEY"
-            );
-        }
+        // A stream that is not there is an error now.
+        shared.summaries.of(&shared.clients, stream, name).await?;
         let put = Put::new(shared.clients.kinesis.clone(), name);
         Ok(Self { shared, stream, local, put })
     }

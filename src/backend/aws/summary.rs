@@ -84,6 +84,13 @@ impl Summaries {
             Stream::Input => input,
             Stream::Output => output,
         };
+        if entry.is_none() && !summary.keeps_keys {
+            tracing::warn!(
+                "{} strips partition keys: what is sent twice is counted twice, and silent producers go unnoticed; set \
+                 its record distribution to USER_PARTITION_KEY",
+                summary.arn
+            );
+        }
         *entry = Some((Instant::now(), summary));
     }
 }

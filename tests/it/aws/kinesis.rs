@@ -1,7 +1,7 @@
 //! Kinesis as it behaves: throttled, resharded, expired, refused; and what others put there.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::Write,
     sync::{Arc, Mutex},
     time::Duration,
@@ -151,6 +151,23 @@ async fn failed_entries_and_failed_calls_are_made_good() {
 }
 
 #[tokio::test]
+async fn an_append_that_is_dropped_and_made_again_loses_nothing() {
+    let kinesis = Kinesis::start().await;
+    let backend = open(&kinesis.config, settings()).await;
+    let mut writer = writer(&backend).await;
+    for patience in [0, 3, 6, 9, 12] {
+        // Either is fine: what counts is that the next one sends everything.
+        let append = writer.append(records(3_000, |index| format!("{index}")));
+        drop(tokio::time::timeout(Duration::from_millis(patience), append).await);
+    }
+    writer.append(records(3_000, |index| format!("{index}"))).await.unwrap();
+    let shard = backend.shards(Stream::Output).await.unwrap().remove(0);
+    let (read, _) = read(&backend, Stream::Output, &shard.id, StartAt::TrimHorizon).await;
+    let numbers: BTreeSet<usize> = texts(&read).iter().map(|text| text.parse().unwrap()).collect();
+    assert!(numbers.into_iter().eq(0..3_000));
+}
+
+#[tokio::test]
 async fn a_split_and_a_merge_are_read_parents_first() {
     let kinesis = Kinesis::start().await;
     let backend = open(&kinesis.config, settings()).await;
@@ -231,6 +248,18 @@ async fn the_newest_record_is_where_now_begins() {
     assert_eq!(backlog.oldest, Some(records[0].arrival));
     let after = backend.backlog(Stream::Input, &shard, Some(&records[2].sequence)).await.unwrap();
     assert_eq!(after.oldest, None);
+}
+
+#[tokio::test]
+async fn a_clock_ahead_of_kinesis_is_named() {
+    let kinesis = Kinesis::start().await;
+    let ahead = Clock::from_fn(|| Clock::system().now().plus_millis(60_000));
+    let backend = open(&kinesis.config, Settings::new("worker", ahead)).await;
+    let shard = shards(&backend).await.remove(0).id;
+    let opened = backend.reader(Stream::Input, &shard, StartAt::Latest).await.map(drop);
+    let Err(BackendError::Refused { what, .. }) = opened else { panic!("{opened:?}") };
+    let start = what.split(" (").next().unwrap();
+    insta::assert_snapshot!(start, @"kinesis:GetShardIterator on stream logtally-input: this machine's clock is ahead of Kinesis: let it be set by NTP");
 }
 
 fn gzip(data: &[u8]) -> Vec<u8> {
@@ -325,4 +354,27 @@ async fn a_stream_made_anew_is_told_from_the_one_of_the_checkpoint() {
     let Err(BackendError::Refused { what, .. }) = opened else { panic!("{opened:?}") };
     let start = what.split(" (").next().unwrap();
     insta::assert_snapshot!(start, @"shardId-000000000000 of stream logtally-input does not know the position of the checkpoint: the stream was deleted and made anew; start with --from TRIM_HORIZON");
+}
+
+#[tokio::test]
+async fn shards_come_in_pages() {
+    let page = |numbers: std::ops::Range<u32>, next: Option<&str>| {
+        let shard = |number| {
+            json!({
+                "ShardId": format!("shardId-{number:012}"),
+                "HashKeyRange": {"StartingHashKey": "0", "EndingHashKey": "9"},
+                "SequenceNumberRange": {"StartingSequenceNumber": "1"},
+            })
+        };
+        json!({"Shards": numbers.map(shard).collect::<Vec<_>>(), "NextToken": next})
+    };
+    let stub = Stub::start(move |_, body| match (&body["StreamName"], &body["NextToken"]) {
+        (Value::String(name), Value::Null) if name == INPUT => (200, page(2..4, Some("more"))),
+        (Value::Null, Value::String(token)) if token == "more" => (200, page(0..2, None)),
+        _ => (400, json!({"__type": "InvalidArgumentException", "message": "NextToken and StreamName"})),
+    })
+    .await;
+    let listed = shards(&open(&stub.config, settings()).await).await;
+    let ids: Vec<&str> = listed.iter().map(|shard| &shard.id.0[18..]).collect();
+    assert_eq!(ids, ["00", "01", "02", "03"]);
 }

@@ -14,5 +14,6 @@ mod metrics;
 pub(crate) mod moto;
 mod reference;
 mod refusals;
+mod retention;
 mod stub;
 mod workers;
