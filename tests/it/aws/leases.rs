@@ -83,15 +83,15 @@ async fn of_ten_workers_on_four_shards_six_are_idle() {
     for number in 0..10 {
         workers.push(office.worker(&format!("w{number}")).await);
     }
-    let mut known: BTreeMap<(usize, ShardId), ()> = BTreeMap::new();
+    let mut known: BTreeSet<(usize, ShardId)> = BTreeSet::new();
     loop {
         let mut claims: BTreeMap<ShardId, Vec<usize>> = BTreeMap::new();
         for (number, worker) in workers.iter().enumerate() {
             let held = worker.hold(&shards).await.shards;
-            known.retain(|(of, shard), ()| *of != number || held.contains(shard));
+            known.retain(|(of, shard)| *of != number || held.contains(shard));
             for shard in held {
                 // As a stage does: the cut is loaded when the work on a shard begins, and not again.
-                if known.insert((number, shard.clone()), ()).is_none() {
+                if known.insert((number, shard.clone())) {
                     worker.0.load(&shard).await.unwrap();
                 }
                 claims.entry(shard).or_default().push(number);
@@ -215,6 +215,29 @@ async fn first_cuts(worker: Worker, shards: Vec<Shard>) -> bool {
             Err(BackendError::Closed { .. }) => pause().await,
             Err(error) => panic!("{error}"),
         }
+    }
+}
+
+#[tokio::test]
+async fn a_start_that_takes_its_time_keeps_what_it_holds() {
+    let office = Office::open().await;
+    let shards = shards(4);
+    let aws = office.aws("starter", None).await;
+    let starter = Worker(aws.checkpoints(Stage::Analyze).await.unwrap());
+    starter.0.hold_all(&shards).await.unwrap();
+    starter.load(&shards[0]).await;
+    // The first shard alone is worked on, and nobody calls hold.
+    let counters = async || -> Vec<u64> {
+        aws.stored_leases().await.unwrap().iter().skip(1).map(|lease| lease.counter).collect()
+    };
+    let before = counters().await;
+    loop {
+        starter.save(&shards[0], cut("1", "first")).await.unwrap();
+        let now = counters().await;
+        if now.iter().zip(&before).all(|(now, before)| *now >= before + 2) {
+            return;
+        }
+        pause().await;
     }
 }
 
