@@ -252,7 +252,7 @@ impl Holder {
         Ok(seen)
     }
 
-    /// What an item shows, unless this worker knows better: a look may be a second old.
+    /// What an item shows, unless this worker knows better: it may have written since the look.
     fn seen(&self, shard: &Shard, item: Item) -> Seen {
         let owner = match item.owner {
             _ if self.tenures.contains_key(&shard.id) => Owner::Me,

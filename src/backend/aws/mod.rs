@@ -2,8 +2,9 @@
 //! sent of its files.
 //!
 //! Reading order: `client` and `error` (the services and what they refuse), `stream`, `payload`, `shard` and `reader`
-//! (Kinesis), `checkpoint` and `lease` (DynamoDB, S3), `metrics` and `ledger` (CloudWatch), `reference` (S3). Every
-//! limit names its source; retries are where `backend::retry` makes them, except for what the SDK does by itself.
+//! (Kinesis), `lease`, `holder`, `table`, `cut`, `checkpoint` and `stored` (DynamoDB, S3), `metrics` and `ledger`
+//! (CloudWatch), `reference` (S3). Every limit names its source; retries are where `backend::retry` makes them, except
+//! for what the SDK does by itself.
 
 mod checkpoint;
 mod client;
