@@ -372,7 +372,8 @@ pub trait CheckpointStore: Clone + Send + Sync + 'static {
     fn load(&self, shard: &ShardId) -> impl Future<Output = Result<Option<(Checkpoint, Outbox)>>> + Send;
 
     /// Replaces the state of one shard, atomically and durably, and appends `outbox` to the output stream in the
-    /// same transaction if the backend can; [`BackendError::Closed`] if the shard is another process's by now.
+    /// same transaction if the backend can; [`BackendError::Closed`] if the shard is another process's by now, or was
+    /// taken anew and not loaded since: what is saved builds on what was loaded.
     fn save(
         &self,
         shard: &ShardId,

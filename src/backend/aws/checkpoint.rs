@@ -112,6 +112,7 @@ impl CheckpointStore for Checkpoints {
 
 impl Leased {
     async fn load(&self, shard: &ShardId) -> Result<Option<(Checkpoint, Outbox)>> {
+        self.holder.keep().await?;
         let tenure = self.holder.tenure(shard);
         let mut item = self.holder.table.read(&self.holder.key(shard)).await?;
         if let Some(tenure) = tenure {
@@ -136,6 +137,7 @@ impl Leased {
     }
 
     async fn save(&self, shard: &ShardId, checkpoint: Checkpoint, pending: bool) -> Result<Outbox> {
+        self.holder.keep().await?;
         let Some(tenure) = self.holder.tenure(shard) else { return Err(self.holder.lost(shard)) };
         if !tenure.state.lock().await.loaded {
             let why = format!("{shard} was taken by {}, but its cut not loaded since", self.holder.name);

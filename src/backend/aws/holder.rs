@@ -3,7 +3,14 @@
 //! All writes for one lease go through its [`Tenure`], one at a time, and each of them is the renewal as well. Who
 //! finds another owner in an item has lost the lease, and forgets it; there is no way back but to take it again.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use aws_sdk_dynamodb::types::AttributeValue::S;
 use dashmap::DashMap;
@@ -39,6 +46,8 @@ pub(super) struct Holder {
     pub(super) name: String,
     began: Instant,
     book: Mutex<Book>,
+    /// When all leases were last renewed.
+    renewed_ms: AtomicU64,
     tenures: DashMap<ShardId, Arc<Tenure>>,
 }
 
@@ -80,6 +89,7 @@ impl Holder {
             name: format!("{}-{random:016x}", settings.worker),
             began: Instant::now(),
             book: Mutex::new(Book::new(settings.lease_ms)),
+            renewed_ms: AtomicU64::new(0),
             tenures: DashMap::new(),
         })
     }
@@ -249,7 +259,7 @@ impl Holder {
         let mut items: BTreeMap<String, Item> =
             items.into_iter().map(|item| (item.key.clone(), item)).collect();
         self.release_but(shards).await;
-        self.renew(shards, &items).await?;
+        self.renew(self.lease_ms / 6, &items).await?;
         let mut seen = Vec::with_capacity(shards.len());
         for (shard, key) in shards.iter().zip(keys) {
             let known = items.remove(&key);
@@ -261,7 +271,7 @@ impl Holder {
         Ok(seen)
     }
 
-    /// What an item shows, unless this worker knows better: a look may be a second old.
+    /// What an item shows, unless this worker knows better: it may have written since the look.
     fn seen(&self, shard: &Shard, item: Item) -> Seen {
         let owner = match item.owner {
             _ if self.tenures.contains_key(&shard.id) => Owner::Me,
@@ -272,19 +282,29 @@ impl Holder {
         Seen { shard: shard.id.clone(), owner, counter: item.counter, ended: item.ended && !item.pending }
     }
 
-    /// Renews what is held of `shards`, all at once: one slow answer does not cost the other leases.
-    async fn renew(self: &Arc<Self>, shards: &[Shard], items: &BTreeMap<String, Item>) -> Result<()> {
+    /// Renews what was not written for half a lease. A start that prepares every cut takes its time, and nobody calls
+    /// [`Self::hold`] meanwhile.
+    pub(super) async fn keep(self: &Arc<Self>) -> Result<()> {
+        let half = self.lease_ms / 2;
+        if self.now_ms() < self.renewed_ms.load(Ordering::Relaxed) + half {
+            return Ok(());
+        }
+        self.renew(half, &BTreeMap::new()).await
+    }
+
+    /// Renews what was not written for `after_ms`, and what is another's by `items`; all at once: one slow answer does
+    /// not cost the other leases.
+    async fn renew(self: &Arc<Self>, after_ms: u64, items: &BTreeMap<String, Item>) -> Result<()> {
+        self.renewed_ms.store(self.now_ms(), Ordering::Relaxed);
         let mut tasks = JoinSet::new();
-        for shard in shards {
-            let Some(tenure) = self.tenure(&shard.id) else { continue };
-            let owner = items.get(&self.key(&shard.id)).and_then(|item| item.owner.as_ref());
-            let doubtful = owner != Some(&self.name);
-            let holder = Arc::clone(self);
+        for tenure in &self.tenures {
+            let item = items.get(&self.key(tenure.key()));
+            let doubtful = item.is_some_and(|item| item.owner.as_ref() != Some(&self.name));
+            let (holder, tenure) = (Arc::clone(self), Arc::clone(&tenure));
             tasks.spawn(async move {
                 // A write that is on its way renews the lease, too.
                 let Ok(mut tenant) = tenure.state.try_lock() else { return Ok(()) };
-                let fresh = holder.now_ms() < tenant.written_ms + holder.lease_ms / 6;
-                if fresh && !doubtful {
+                if holder.now_ms() < tenant.written_ms + after_ms && !doubtful {
                     return Ok(());
                 }
                 holder.write(&tenure, &mut tenant, Change::default()).await

@@ -2,7 +2,8 @@
 //! sent of its files.
 //!
 //! Reading order: `client` and `error` (the services and what they refuse), `position`, `shard`, `reader` with `poll`,
-//! `fanout` and `payload`, `stream` with `put` (Kinesis), `checkpoint`, `lease` and `holder` (DynamoDB, S3), `names`,
+//! `fanout` and `payload`, `stream` with `put` (Kinesis), `lease`, `holder`, `table`,
+//! `cut` and `checkpoint` (DynamoDB, S3), `names`,
 //! `call`, `ledger`, `send`, `metrics`, `settle` and `plan` (CloudWatch, and what was sent to it), `reference` (S3),
 //! `handed` and `dead_letters` (Lambda), `probe`. Every limit names its source; retries are where `backend::retry` makes
 //! them, except for what the SDK does by itself and the records that `put` sends again.

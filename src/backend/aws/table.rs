@@ -106,8 +106,9 @@ impl Table {
         Self { client: Client::from_conf(config), name: shared.settings.table.clone() }
     }
 
-    /// The leases alone, of those `keys` that there are; may be a second old. What it costs goes by the size of the
-    /// items nevertheless (DynamoDB, read consumption).
+    /// The leases alone, of those `keys` that there are, as they are now: that a shard was ended once must not be
+    /// seen after its cut was made anew. What it costs goes by the size of the items nevertheless (DynamoDB, read
+    /// consumption).
     pub(super) async fn leases(&self, keys: &[String]) -> Result<Vec<Item>> {
         let mut items = Vec::with_capacity(keys.len());
         for keys in keys.chunks(ITEMS_PER_CALL) {
@@ -320,6 +321,7 @@ fn leases_of(keys: &[String]) -> Result<KeysAndAttributes, impl Error + Send + S
     let keys = keys.iter().map(|key| HashMap::from([(KEY.to_owned(), S(key.clone()))]));
     KeysAndAttributes::builder()
         .set_keys(Some(keys.collect()))
+        .consistent_read(true)
         .projection_expression(names.map(|name| format!("#{name}")).join(", "))
         .set_expression_attribute_names(Some(names.map(name).into()))
         .build()

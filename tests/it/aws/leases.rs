@@ -219,6 +219,29 @@ async fn first_cuts(worker: Worker, shards: Vec<Shard>) -> bool {
 }
 
 #[tokio::test]
+async fn a_start_that_takes_its_time_keeps_what_it_holds() {
+    let office = Office::open().await;
+    let shards = shards(4);
+    let aws = office.aws("starter", None).await;
+    let starter = Worker(aws.checkpoints(Stage::Analyze).await.unwrap());
+    starter.0.hold_all(&shards).await.unwrap();
+    starter.load(&shards[0]).await;
+    // The first shard alone is worked on, and nobody calls hold.
+    let counters = async || -> Vec<u64> {
+        aws.stored_leases().await.unwrap().iter().skip(1).map(|lease| lease.counter).collect()
+    };
+    let before = counters().await;
+    loop {
+        starter.save(&shards[0], cut("1", "first")).await.unwrap();
+        let now = counters().await;
+        if now.iter().zip(&before).all(|(now, before)| *now >= before + 2) {
+            return;
+        }
+        pause().await;
+    }
+}
+
+#[tokio::test]
 async fn a_lease_that_was_lost_and_had_again_takes_no_cut_of_the_time_before() {
     let office = Office::open().await;
     let shards = shards(1);

@@ -14,7 +14,7 @@ use logtally::{
 use super::{line::Line, moto::Moto};
 
 /// What leases last here, in milliseconds: long enough for a machine that does other things as well.
-pub(crate) const LEASE_MS: u64 = 1_500;
+pub(crate) const LEASE_MS: u64 = 3_000;
 pub(crate) const TABLE: &str = "leases";
 pub(crate) const BUCKET: &str = "cuts.example";
 
@@ -106,7 +106,7 @@ pub(crate) fn outbox() -> Vec<Outgoing> {
 
 /// As long as a worker waits until it comes back.
 pub(crate) async fn pause() {
-    tokio::time::sleep(Duration::from_millis(LEASE_MS / 6)).await;
+    tokio::time::sleep(Duration::from_millis(LEASE_MS / 12)).await;
 }
 
 pub(crate) fn is_closed<T>(result: &Result<T, BackendError>) -> bool {
