@@ -38,7 +38,7 @@ impl Entry {
 }
 
 /// A shard's cut, decoded.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ShardCut {
     /// The shard.
     pub shard: String,
@@ -71,14 +71,28 @@ pub fn entries(books: &Books, cuts: &[ShardCut]) -> Vec<Entry> {
     entries
 }
 
-fn of_shard(books: &Books, cut: &ShardCut, entries: &mut Vec<Entry>) {
+/// The equations that a cut must satisfy by itself, whatever is known of the streams.
+#[must_use]
+pub fn of_cut(cut: &ShardCut) -> [Entry; 2] {
     let (about, state, counters) = (&cut.shard, &cut.state, &cut.state.counters);
+    let entry = |equation, left, right| Entry { about: about.clone(), equation, left, right };
+    let became = counters.counted + counters.malformed_lines() + counters.duplicate;
+    let held = state.open.requests() + state.late.requests();
+    [
+        entry("lines read = counted + malformed + duplicate", counters.read, became),
+        entry(
+            "counted = published + in open windows and corrections",
+            counters.counted,
+            state.published + held,
+        ),
+    ]
+}
+
+fn of_shard(books: &Books, cut: &ShardCut, entries: &mut Vec<Entry>) {
+    let (about, counters) = (&cut.shard, &cut.state.counters);
+    entries.extend(of_cut(cut));
     let mut entry =
         |equation, left, right| entries.push(Entry { about: about.clone(), equation, left, right });
-    let became = counters.counted + counters.malformed_lines() + counters.duplicate;
-    entry("lines read = counted + malformed + duplicate", counters.read, became);
-    let held = state.open.requests() + state.late.requests();
-    entry("counted = published + in open windows and corrections", counters.counted, state.published + held);
     if let Some((_, taken)) = books.input.iter().find(|(stats, _)| stats.shard.id.0 == *about) {
         let known =
             counters.read_bytes + counters.control_bytes + counters.skipped_bytes + counters.expired_bytes;

@@ -27,7 +27,7 @@ pub(super) fn check(file: &Path) -> Vec<Finding> {
         Ok(agent) => agent,
         Err(error) => {
             let what = file.display().to_string();
-            return vec![Finding { what, failed: true, detail: error.to_string() }];
+            return vec![Finding { what, failure: Some(Exit::Config), detail: error.to_string() }];
         }
     };
     let mut findings = vec![count(&agent)];
@@ -36,7 +36,7 @@ pub(super) fn check(file: &Path) -> Vec<Finding> {
         let key = if finding.key.is_empty() { String::new() } else { format!(" {}", finding.key) };
         Finding {
             what: format!("{}{key}", finding.place),
-            failed: finding.verdict != Verdict::Ignored,
+            failure: (finding.verdict != Verdict::Ignored).then_some(Exit::Config),
             detail: format!("{}: {}", finding.verdict.as_str(), finding.note),
         }
     }));
@@ -46,7 +46,11 @@ pub(super) fn check(file: &Path) -> Vec<Finding> {
 fn count(agent: &AgentConfig) -> Finding {
     let (served, all) = (agent.flows.len(), agent.all_flows);
     let detail = format!("{served} of {all} flows can be served");
-    Finding { what: agent.file.display().to_string(), failed: served < all || all == 0, detail }
+    Finding {
+        what: agent.file.display().to_string(),
+        failure: (served < all || all == 0).then_some(Exit::Config),
+        detail,
+    }
 }
 
 /// What a flow would read and send.
@@ -77,7 +81,7 @@ fn flow(flow: &Flow) -> Finding {
     };
     Finding {
         what: flow.place.clone(),
-        failed,
+        failure: failed.then_some(Exit::Config),
         detail: format!(
             "{}: {reads}, {from}; to stream {}: {record}; partition key: {key}",
             flow.file_patterns.join(", "),

@@ -1,9 +1,15 @@
-//! The commands status and audit: what the embedded file says. Changes nothing.
+//! The commands status and audit: what the embedded file says; what AWS says is in `inspect_aws` and `audit_aws`.
+//! Changes nothing.
 
-use std::{collections::BTreeMap, io::Write};
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
 
+#[cfg(feature = "aws")]
+use crate::app::{audit_aws, inspect_aws};
 use crate::{
-    app::{Error, Exit, output::Results, settings},
+    app::{Error, Exit, output::Results, places::Place},
     audit::{self, ShardCut},
     backend::{
         Stage, StoredCheckpoint,
@@ -19,32 +25,32 @@ use crate::{
 
 /// `logtally audit`
 pub(crate) async fn audit(args: AuditArgs, config: Config) -> Result<Exit, Error> {
-    let backend = settings::embedded(&config, false, &Clock::system()).await?;
+    let clock = Clock::system();
+    match Place::open(&config, false, &[], &clock).await? {
+        Place::Embedded(backend) => audit_here(args, &backend).await,
+        #[cfg(feature = "aws")]
+        Place::Aws(backend) => audit_aws::audit(args, (&config, &backend), &clock).await,
+    }
+}
+
+async fn audit_here(args: AuditArgs, backend: &Embedded) -> Result<Exit, Error> {
+    if args.since.is_some() {
+        let why = "--since is for backend = \"aws\": on this machine every window is compared";
+        return Err(Error::new(Exit::Usage, why));
+    }
+    if args.settle {
+        // Not a diagnostic that a filter may hide.
+        drop(writeln!(io::stderr(), "nothing to settle: on this machine no call is ever in doubt"));
+    }
     let books = backend.books().await?;
     let entries = audit::entries(&books, &cuts(&books)?);
     let wrong = entries.iter().filter(|entry| !entry.balances()).count();
-    let columns = vec![
-        Column::left("about", "About"),
-        Column::left("equation", "Equation"),
-        Column::right("left", "Left"),
-        Column::right("right", "Right"),
-        Column::left("balances", "Balances"),
-    ];
     let shown = entries
         .iter()
         .filter(|entry| args.output.format != Format::Table || !is_of_window(entry) || !entry.balances());
-    let row = |entry: &audit::Entry| {
-        let verdict = if entry.balances() { "yes" } else { "NO" };
-        vec![
-            entry.about.clone().into(),
-            entry.equation.into(),
-            entry.left.into(),
-            entry.right.into(),
-            verdict.into(),
-        ]
-    };
     let mut out = Results::stdout();
-    render(&Report { columns, rows: shown.map(row).collect() }, args.output.format, &mut out)?;
+    let report = Report { columns: columns(&EQUATIONS), rows: shown.map(equation).collect() };
+    render(&report, args.output.format, &mut out)?;
     if args.output.format == Format::Table {
         let windows = entries.iter().filter(|entry| is_of_window(entry)).count();
         let verdict = if wrong == 0 {
@@ -58,6 +64,26 @@ pub(crate) async fn audit(args: AuditArgs, config: Config) -> Result<Exit, Error
     Ok(if wrong == 0 { Exit::Success } else { Exit::Found })
 }
 
+/// The columns of an audit.
+pub(super) const EQUATIONS: [(&str, &str); 5] = [
+    ("about", "About"),
+    ("equation", "Equation"),
+    ("left", "Left#"),
+    ("right", "Right#"),
+    ("balances", "Balances"),
+];
+
+pub(super) fn equation(entry: &audit::Entry) -> Vec<Cell> {
+    let verdict = if entry.balances() { "yes" } else { "NO" };
+    vec![
+        entry.about.clone().into(),
+        entry.equation.into(),
+        entry.left.into(),
+        entry.right.into(),
+        verdict.into(),
+    ]
+}
+
 fn is_of_window(entry: &audit::Entry) -> bool {
     entry.equation.starts_with("requests in delivered rows")
 }
@@ -69,31 +95,43 @@ fn cuts(books: &Books) -> Result<Vec<ShardCut>, Error> {
 /// `logtally status`
 pub(crate) async fn status(args: StatusArgs, config: Config) -> Result<Exit, Error> {
     let clock = Clock::system();
-    let backend = settings::embedded(&config, false, &clock).await?;
-    let books = backend.books().await?;
-    let cuts = cuts(&books)?;
+    let reports = match Place::open(&config, false, &[], &clock).await? {
+        Place::Embedded(backend) => here(&backend, clock.now()).await?,
+        #[cfg(feature = "aws")]
+        Place::Aws(backend) => inspect_aws::status((&config, &backend), clock.now()).await?,
+    };
     let mut out = Results::stdout();
-    let reports = [
-        ("files", files(&books)?),
-        ("input shards", shards(&books, &cuts, clock.now())),
-        ("malformed lines", malformed(&cuts)),
-        ("output shards", outputs(&books, clock.now())),
-        ("alarms", alarms(&backend).await?),
-    ];
-    for (index, (title, report)) in reports.iter().enumerate() {
-        if report.rows.is_empty() {
-            continue;
-        }
-        if args.output.format == Format::Table {
-            writeln!(out, "{}{title}", if index > 0 { "\n" } else { "" })?;
-        }
-        match args.output.format {
-            Format::Table => render(report, Format::Table, &mut out)?,
-            format => render(&of_kind(title, report), format, &mut out)?,
-        }
-    }
+    print(&reports, args.output.format, &mut out)?;
     out.flush()?;
     Ok(Exit::Success)
+}
+
+async fn here(backend: &Embedded, now: Timestamp) -> Result<Vec<(&'static str, Report)>, Error> {
+    let books = backend.books().await?;
+    let cuts = cuts(&books)?;
+    Ok(vec![
+        ("files", files(&books)?),
+        ("input shards", shards(&books, &cuts, now)),
+        ("malformed lines", malformed(&cuts)),
+        ("output shards", outputs(&books, now)),
+        ("alarms", alarms(backend).await?),
+    ])
+}
+
+/// Those of several reports that say something, each with its title.
+pub(super) fn print(reports: &[(&str, Report)], format: Format, out: &mut impl Write) -> io::Result<()> {
+    let mut gap = "";
+    for (title, report) in reports.iter().filter(|(_, report)| !report.rows.is_empty()) {
+        if format == Format::Table {
+            writeln!(out, "{gap}{title}")?;
+            gap = "\n";
+        }
+        match format {
+            Format::Table => render(report, Format::Table, out)?,
+            format => render(&of_kind(title, report), format, out)?,
+        }
+    }
+    Ok(())
 }
 
 /// With a first column that says what each row is about, for those who read several reports from one stream.
@@ -106,6 +144,7 @@ fn of_kind(kind: &str, report: &Report) -> Report {
     }
 }
 
+/// Columns of these names and titles; those whose title ends with `#` hold numbers.
 pub(super) fn columns(names: &[(&'static str, &'static str)]) -> Vec<Column> {
     let align = |title: &str| if title.ends_with('#') { Align::Right } else { Align::Left };
     names
@@ -143,7 +182,7 @@ fn shards(books: &Books, cuts: &[ShardCut], now: Timestamp) -> Report {
             return vec![id.clone().into(), stats.appended_bytes.into(), unread.into()];
         };
         let counters = &state.counters;
-        let behind = now.millis_since(state.complete_to).max(0).unsigned_abs() / 1_000;
+        let behind = seconds_since(state.complete_to, now);
         vec![
             id.clone().into(),
             stats.appended_bytes.into(),
@@ -176,7 +215,7 @@ fn shards(books: &Books, cuts: &[ShardCut], now: Timestamp) -> Report {
     }
 }
 
-fn malformed(cuts: &[ShardCut]) -> Report {
+pub(super) fn malformed(cuts: &[ShardCut]) -> Report {
     let mut counts = BTreeMap::new();
     for (&reason, &lines) in cuts.iter().flat_map(|cut| &cut.state.counters.malformed) {
         *counts.entry(reason).or_insert(0) += lines;
@@ -192,6 +231,10 @@ fn malformed(cuts: &[ShardCut]) -> Report {
     }
 }
 
+pub(super) fn seconds_since(then: Timestamp, now: Timestamp) -> u64 {
+    now.millis_since(then).max(0).unsigned_abs() / 1_000
+}
+
 fn outputs(books: &Books, now: Timestamp) -> Report {
     let row = |stats: &ShardStats| {
         let of_shard =
@@ -199,7 +242,7 @@ fn outputs(books: &Books, now: Timestamp) -> Report {
         let found = books.checkpoints.iter().find(of_shard);
         let position = found.and_then(|found| found.checkpoint.position.as_ref()?.0.parse::<u64>().ok());
         let waiting = stats.appended_records.saturating_sub(position.unwrap_or_default());
-        let saved = found.map(|found| now.millis_since(found.saved).max(0).unsigned_abs() / 1_000);
+        let saved = found.map(|found| seconds_since(found.saved, now));
         vec![stats.shard.id.0.clone().into(), stats.appended_records.into(), waiting.into(), saved.into()]
     };
     Report {

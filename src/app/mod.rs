@@ -2,14 +2,22 @@
 
 mod agent;
 mod agent_view;
+#[cfg(feature = "aws")]
+mod audit_aws;
+#[cfg(feature = "aws")]
+mod dry_run;
 pub mod exit;
 mod inspect;
+#[cfg(feature = "aws")]
+mod inspect_aws;
 #[cfg(feature = "aws")]
 pub mod lambda;
 mod manual;
 pub mod output;
 mod pipeline;
 mod places;
+#[cfg(feature = "aws")]
+mod probing;
 mod progress;
 mod ready;
 mod replay;

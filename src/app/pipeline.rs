@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 
 use tokio::task::JoinSet;
 
+#[cfg(feature = "aws")]
+use crate::app::dry_run;
+#[cfg(not(feature = "aws"))]
+use crate::app::places;
 use crate::{
     app::{
         Error, Exit,
@@ -12,8 +16,9 @@ use crate::{
         stages,
     },
     cli::{AnalyzeArgs, DeliverArgs, ProduceArgs, RunArgs},
-    config::{Config, ConfigError, Stage, StartMode},
+    config::{BackendKind, Config, ConfigError, Stage, StartMode},
     produce::Input,
+    render::Format,
     stop::{Phase, Stopper},
 };
 
@@ -68,7 +73,27 @@ pub(crate) async fn analyze(args: AnalyzeArgs, config: Config, reload: Reload<'_
 
 /// `logtally deliver`
 pub(crate) async fn deliver(args: DeliverArgs, config: Config, reload: Reload<'_>) -> Result<Exit, Error> {
-    start(Run { stage: Some(Stage::Deliver), once: args.once, ..Run::default() }, config, reload).await
+    let DeliverArgs { once, dry_run, format } = args;
+    match config.backend() {
+        _ if !dry_run => {}
+        BackendKind::Aws => return show_calls(format.unwrap_or_default(), config).await,
+        BackendKind::Embedded => {
+            let why = "--dry-run shows the calls to CloudWatch that backend = \"aws\" would make, and the backend is \
+                       this machine: logtally report shows what its metrics hold";
+            return Err(Error::new(Exit::Usage, why));
+        }
+    }
+    start(Run { stage: Some(Stage::Deliver), once, ..Run::default() }, config, reload).await
+}
+
+#[cfg(feature = "aws")]
+async fn show_calls(format: Format, config: Config) -> Result<Exit, Error> {
+    dry_run::command(format, config).await
+}
+
+#[cfg(not(feature = "aws"))]
+async fn show_calls(_format: Format, _config: Config) -> Result<Exit, Error> {
+    Err(places::without_aws("backend = \"aws\""))
 }
 
 /// Runs the pipeline, and runs it anew with every good configuration that a SIGHUP finds.

@@ -7,11 +7,15 @@ use std::{
 
 use rustix::fs::Access;
 
+#[cfg(not(feature = "aws"))]
+use crate::app::places;
+#[cfg(feature = "aws")]
+use crate::app::probing;
 use crate::{
     app::{Error, Exit, agent_view, output::Results, places::ReferencePlace, settings},
     cli::{CheckArgs, ParseArgs, ReferenceAction, ReferenceArgs},
     clock::Clock,
-    config::Config,
+    config::{BackendKind, Config, Stage},
     engine::{
         count::split_line,
         format::{LogFormat, StampCache},
@@ -112,6 +116,10 @@ fn listed(Listed { entry, .. }: Listed) -> Vec<Cell> {
 
 /// `logtally check`
 pub(crate) async fn check(args: CheckArgs, config: Config) -> Result<Exit, Error> {
+    if args.aws && config.backend() == BackendKind::Embedded {
+        let why = "--aws tries what backend = \"aws\" would do, and the backend is this machine: set it in logtally.toml";
+        return Err(Error::new(Exit::Usage, why));
+    }
     let mut findings = vec![Finding::of(
         "log format",
         settings::plan(&config.analyze).map(|_| config.analyze.format.clone()),
@@ -128,37 +136,68 @@ pub(crate) async fn check(args: CheckArgs, config: Config) -> Result<Exit, Error
         findings.extend(agent_view::check(file));
     }
     findings.extend(check_files(&config));
-    findings.push(Finding::of("state directory", check_state(&config).await));
+    let on_aws = config.backend() == BackendKind::Aws;
+    if !on_aws || config.stages.iter().any(|stage| stage == Stage::Produce) {
+        findings.push(Finding::of("state directory", check_state(&config).await));
+    }
+    if on_aws {
+        findings.extend(check_aws(&args, &config).await);
+    }
     let columns = vec![
         Column::left("what", "What"),
         Column::left("result", "Result"),
         Column::left("detail", "Detail"),
     ];
-    let failed = findings.iter().any(|finding| finding.failed);
+    let exit = exit(&findings);
     let row = |finding: Finding| {
-        let result = if finding.failed { "FAILED" } else { "ok" };
+        let result = if finding.failure.is_some() { "FAILED" } else { "ok" };
         vec![finding.what.into(), result.into(), finding.detail.into()]
     };
     let mut out = Results::stdout();
     render(&Report { columns, rows: findings.into_iter().map(row).collect() }, args.output.format, &mut out)?;
     out.flush()?;
-    Ok(if failed { Exit::Config } else { Exit::Success })
+    Ok(exit)
+}
+
+/// Of a configuration that cannot be used, unless nothing but an answer is missing.
+fn exit(findings: &[Finding]) -> Exit {
+    let failures: Vec<Exit> = findings.iter().filter_map(|finding| finding.failure).collect();
+    match failures.as_slice() {
+        [] => Exit::Success,
+        all if all.iter().all(|failure| *failure == Exit::Unavailable) => Exit::Unavailable,
+        _ => Exit::Config,
+    }
 }
 
 pub(super) struct Finding {
     pub(super) what: String,
-    pub(super) failed: bool,
+    /// How a command would end that needs it.
+    pub(super) failure: Option<Exit>,
     pub(super) detail: String,
 }
 
 impl Finding {
-    fn of(what: &str, result: Result<String, Error>) -> Self {
-        let (failed, detail) = match result {
-            Ok(detail) => (false, detail),
-            Err(error) => (true, error.to_string()),
+    pub(super) fn of(what: &str, result: Result<String, Error>) -> Self {
+        let (failure, detail) = match result {
+            Ok(detail) => (None, detail),
+            Err(error) => (Some(error.exit()), error.to_string()),
         };
-        Self { what: what.to_owned(), failed, detail }
+        Self { what: what.to_owned(), failure, detail }
     }
+}
+
+#[cfg(feature = "aws")]
+async fn check_aws(args: &CheckArgs, config: &Config) -> Vec<Finding> {
+    if args.aws {
+        return probing::check(config).await;
+    }
+    let detail = "not asked: logtally check --aws tries what the stages do there".to_owned();
+    vec![Finding { what: "AWS".to_owned(), failure: None, detail }]
+}
+
+#[cfg(not(feature = "aws"))]
+async fn check_aws(_args: &CheckArgs, _config: &Config) -> Vec<Finding> {
+    vec![Finding::of("AWS", Err(places::without_aws("backend = \"aws\"")))]
 }
 
 async fn check_reference(config: &Config) -> Finding {
@@ -188,7 +227,7 @@ fn check_files(config: &Config) -> Vec<Finding> {
     };
     if files.is_empty() && !config.produce.files.is_empty() {
         let none = format!("{}: nothing there now", config.produce.files.join(", "));
-        return vec![Finding { what: "files".to_owned(), failed: false, detail: none }];
+        return vec![Finding { what: "files".to_owned(), failure: None, detail: none }];
     }
     let Ok(plan) = settings::plan(&config.analyze) else { return Vec::new() };
     files.iter().map(|path| check_file(path, &plan.format)).collect()

@@ -8,6 +8,7 @@ use crate::{
     cli::{Moment, Output, values},
     config::{StartMode, units},
     engine::time::WindowSize,
+    render::Format,
 };
 
 /// The most threads that a replay may be given.
@@ -86,11 +87,18 @@ pub struct AnalyzeArgs {
 #[command(after_help = "\
 Examples:
   logtally deliver                      publish counts as they come
-  logtally deliver --once               publish what is there now, then stop")]
+  logtally deliver --once               publish what is there now, then stop
+  logtally deliver --dry-run            the calls to CloudWatch that this would make")]
 pub struct DeliverArgs {
     /// Stop when everything that is there now has been published
     #[arg(long)]
     pub once: bool,
+    /// Print the calls to CloudWatch that are due now, and how many custom metrics they hold; send nothing
+    #[arg(long, conflicts_with = "once")]
+    pub dry_run: bool,
+    /// How --dry-run prints the calls [default: table]
+    #[arg(long, value_enum, requires = "dry_run", value_name = "FORMAT", help_heading = "Output")]
+    pub format: Option<Format>,
 }
 
 /// `logtally replay`
@@ -234,8 +242,14 @@ pub struct ParseArgs {
 Examples:
   logtally check                        everything that logtally.toml names
   logtally check --config new.toml      before it goes live
-  logtally check --agent-config agent.json")]
+  logtally check --aws                  and what the stages may do on AWS
+  logtally check --agent-config agent.json
+
+Exit code 78 if something failed; 69 if all that failed is a service that does not answer now.")]
 pub struct CheckArgs {
+    /// With backend = \"aws\": try what the configured stages do there, by calls that change nothing
+    #[arg(long)]
+    pub aws: bool,
     /// Look at a configuration of the Amazon Kinesis Agent, too: each flow, each key that has no effect
     #[arg(long, value_name = "FILE")]
     pub agent_config: Option<PathBuf>,
@@ -274,9 +288,16 @@ pub struct StatusArgs {
 #[command(after_help = "\
 Examples:
   logtally audit && echo 'the books balance'
+  logtally audit --settle --since 24h   on AWS, the calls in doubt first
 
 Exit code 1 and the differences if they do not.")]
 pub struct AuditArgs {
+    /// On AWS: compare windows from then on with CloudWatch [default: 3h]
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<Moment>,
+    /// On AWS, first: find out by CloudWatch what became of calls in doubt, and send those that it lacks
+    #[arg(long)]
+    pub settle: bool,
     /// How the result is printed.
     #[command(flatten)]
     pub output: Output,

@@ -64,9 +64,11 @@ impl Serialize for Cell {
         match self {
             Self::Text(text) => serializer.serialize_str(text),
             Self::Count(count) => serializer.serialize_u64(*count),
-            Self::Percent(share) if share.is_finite() => serializer.serialize_f64(*share),
+            Self::Percent(value) | Self::Number(value) if value.is_finite() => {
+                serializer.serialize_f64(*value)
+            }
             Self::Time(time) => time.serialize(serializer),
-            Self::Percent(_) | Self::Empty => serializer.serialize_none(),
+            Self::Percent(_) | Self::Number(_) | Self::Empty => serializer.serialize_none(),
         }
     }
 }

@@ -65,6 +65,8 @@ pub enum Cell {
     Count(u64),
     /// A share of one: 0.123 is `12.3 %` in a table and `0.123` elsewhere; not finite: as [`Cell::Empty`].
     Percent(f64),
+    /// A sum that need not be whole; not finite: as [`Cell::Empty`].
+    Number(f64),
     /// A point in time, RFC 3339.
     Time(Timestamp),
     /// Nothing: blank in a table and CSV, `null` in JSON.

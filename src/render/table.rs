@@ -67,7 +67,8 @@ fn show(cell: &Cell, most: usize) -> String {
         Cell::Text(text) => cut(&escape_terminal(text), most),
         Cell::Count(count) => count.to_string(),
         Cell::Percent(share) if share.is_finite() => format!("{:.1} %", share * 100.0),
-        Cell::Percent(_) | Cell::Empty => String::new(),
+        Cell::Number(value) if value.is_finite() => value.to_string(),
+        Cell::Percent(_) | Cell::Number(_) | Cell::Empty => String::new(),
         Cell::Time(time) => time.to_string(),
     }
 }

@@ -219,7 +219,7 @@ fn difference(equations: &[Equation]) -> Option<Difference> {
 }
 
 /// When CloudWatch shows all of a call.
-fn shown(entry: &Entry) -> Timestamp {
+pub(super) fn shown(entry: &Entry) -> Timestamp {
     let oldest = entry.call.datums.iter().map(|datum| datum.timestamp).min().unwrap_or(entry.head.at);
     let age = entry.head.at.millis_since(oldest);
     let wait = SHOWN_MS.into_iter().find(|(younger, _)| age < *younger).map_or(0, |(_, wait)| wait);

@@ -112,6 +112,8 @@ pub struct AccountLine {
     pub out_of_range: f64,
     /// The sum that CloudWatch gives.
     pub found: f64,
+    /// When CloudWatch shows all that was sent, at the latest.
+    pub shown: Timestamp,
 }
 
 impl AccountLine {
@@ -121,6 +123,12 @@ impl AccountLine {
         doubt::equal(self.found, self.done)
             || self.done.min(self.done + self.in_doubt) <= self.found
                 && self.found <= self.done.max(self.done + self.in_doubt)
+    }
+
+    /// Whether what CloudWatch lacks may still show.
+    #[must_use]
+    pub fn is_to_come(&self, now: Timestamp) -> bool {
+        self.found < self.done && now < self.shown
     }
 }
 
@@ -175,8 +183,10 @@ impl Account {
             State::Refused => self.refused += 1,
         }
         let holds = |timestamp: Timestamp| from <= timestamp && timestamp < to;
+        let shown = doubt::shown(&entry);
         for datum in entry.call.datums.into_iter().filter(|datum| holds(datum.timestamp)) {
             let line = line(lines, (datum.series, sums::minute(datum.timestamp)));
+            line.shown = shown.max(line.shown);
             match entry.head.state {
                 State::Done => line.done += datum.value,
                 State::Claimed | State::Doubt => line.in_doubt += datum.value,
@@ -202,6 +212,7 @@ fn line(
         refused: 0.0,
         out_of_range: 0.0,
         found: 0.0,
+        shown: Timestamp::MIN,
     };
     lines.entry(key).or_insert(new)
 }
