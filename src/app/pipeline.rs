@@ -74,7 +74,7 @@ pub(crate) async fn analyze(args: AnalyzeArgs, config: Config, reload: Reload<'_
 /// `logtally deliver`
 pub(crate) async fn deliver(args: DeliverArgs, config: Config, reload: Reload<'_>) -> Result<Exit, Error> {
     let DeliverArgs { once, dry_run, format } = args;
-    match config.backend() {
+    match config.backend {
         _ if !dry_run => {}
         BackendKind::Aws => return show_calls(format.unwrap_or_default(), config).await,
         BackendKind::Embedded => {

@@ -116,7 +116,7 @@ fn listed(Listed { entry, .. }: Listed) -> Vec<Cell> {
 
 /// `logtally check`
 pub(crate) async fn check(args: CheckArgs, config: Config) -> Result<Exit, Error> {
-    if args.aws && config.backend() == BackendKind::Embedded {
+    if args.aws && config.backend == BackendKind::Embedded {
         let why = "--aws tries what backend = \"aws\" would do, and the backend is this machine: set it in logtally.toml";
         return Err(Error::new(Exit::Usage, why));
     }
@@ -136,7 +136,7 @@ pub(crate) async fn check(args: CheckArgs, config: Config) -> Result<Exit, Error
         findings.extend(agent_view::check(file));
     }
     findings.extend(check_files(&config));
-    let on_aws = config.backend() == BackendKind::Aws;
+    let on_aws = config.backend == BackendKind::Aws;
     if !on_aws || config.stages.iter().any(|stage| stage == Stage::Produce) {
         findings.push(Finding::of("state directory", check_state(&config).await));
     }
