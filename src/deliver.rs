@@ -2,11 +2,15 @@
 //!
 //! Each parcel is published once: the metric sink remembers the ids, so a batch read again after a crash adds nothing.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use crate::{
     backend::{
         Backend, BackendError, Batch, Checkpoint, CheckpointStore, MetricSink, Parcel, Published,
         SequenceNumber, ShardId, Stage, StartAt, Stream,
-        retry::{Retry, next_batch},
+        retry::{Retry, next_batch, reader},
         work::{Ended, each_shard},
     },
     engine::{
@@ -15,6 +19,9 @@ use crate::{
     },
     stop::Stop,
 };
+
+/// How often the position in a quiet shard is saved.
+const SAVE_EVERY: Duration = Duration::from_mins(1);
 
 /// Publishes the output stream until `stop`: on [`Drain`](crate::stop::Phase::Drain) to its tip, on
 /// [`Stop`](crate::stop::Phase::Stop) at once.
@@ -62,6 +69,7 @@ impl<B: Backend> Shard<B> {
         let mut sink = self.backend.metrics().await?;
         let mut position = known.and_then(|(checkpoint, _)| checkpoint.position);
         let mut reader = self.open(position.clone()).await?;
+        let mut saved = Instant::now();
         loop {
             let next = match next_batch(&mut reader, &mut self.stop, "reading the output stream").await {
                 // Retention overtook a slow reader.
@@ -72,9 +80,14 @@ impl<B: Backend> Shard<B> {
                 next => next?,
             };
             let Some((batch, drained)) = next else { break };
-            position = batch.through.clone().or(position);
             let ended = batch.end_of_shard;
-            self.deliver(batch, &mut sink).await?;
+            let moved = batch.through.is_some() && batch.through != position;
+            position = batch.through.clone().or(position);
+            // A position also says how far the shard was complete: one that stays quiet is not past retention.
+            if ended || !batch.records.is_empty() || (moved && saved.elapsed() >= SAVE_EVERY) {
+                self.deliver(batch, &mut sink).await?;
+                saved = Instant::now();
+            }
             if ended {
                 return Ok(Ended::EndOfShard);
             }
@@ -87,19 +100,16 @@ impl<B: Backend> Shard<B> {
 
     async fn open(&self, position: Option<SequenceNumber>) -> Result<B::Reader, BackendError> {
         let start = position.map_or(StartAt::TrimHorizon, StartAt::After);
-        match self.backend.reader(Stream::Output, &self.id, start).await {
+        match reader(&self.backend, (Stream::Output, &self.id), start, &self.stop).await {
             Err(BackendError::Gone { loss, .. }) => {
                 tracing::error!(shard = %self.id, "rows were past retention before delivery: {loss} are lost");
-                self.backend.reader(Stream::Output, &self.id, StartAt::TrimHorizon).await
+                reader(&self.backend, (Stream::Output, &self.id), StartAt::TrimHorizon, &self.stop).await
             }
             opened => opened,
         }
     }
 
     async fn deliver(&self, batch: Batch, sink: &mut B::Metrics) -> Result<(), BackendError> {
-        if batch.records.is_empty() && !batch.end_of_shard {
-            return Ok(());
-        }
         let mut parcels = Vec::with_capacity(batch.records.len());
         for record in batch.records {
             let (parcel, foreign) = parcel(record.partition_key, &record.data);
@@ -131,8 +141,11 @@ impl<B: Backend> Shard<B> {
 pub fn parcel(partition_key: String, data: &[u8]) -> (Parcel, u64) {
     let unpacked = unpack(data);
     let (datums, foreign) = (unpacked.datums(), unpacked.foreign_lines);
+    // A stream may strip partition keys; the first row's id names the parcel as well.
+    let first = unpacked.rows.first().map_or_else(String::new, |row| row.id().to_owned());
+    let id = if partition_key.is_empty() { first } else { partition_key };
     let rows = unpacked.rows.into_iter().filter_map(row).collect();
-    (Parcel { id: partition_key, datums, rows }, foreign)
+    (Parcel { id, datums, rows }, foreign)
 }
 
 fn row(output: Output) -> Option<Row> {

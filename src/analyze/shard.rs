@@ -12,7 +12,7 @@ use crate::{
     backend::{
         Append, Backend, BackendError, Batch, Checkpoint, CheckpointStore, Outbox, SequenceNumber, Shard,
         StartAt, Stream, StreamWriter,
-        retry::{Retry, next_batch},
+        retry::{Retry, next_batch, reader},
         work::Ended,
     },
     engine::{
@@ -90,7 +90,12 @@ impl<B: Backend> Worker<B> {
             return Ok(None);
         }
         let state = if position.is_none() { self.inherited(&shard, state).await? } else { state };
-        let writer = self.backend.writer(Stream::Output).await?;
+        let mut retry = Retry::new("opening the output stream", &self.stop);
+        let writer = loop {
+            if let Some(writer) = retry.attempt(self.backend.writer(Stream::Output)).await? {
+                break writer;
+            }
+        };
         let (engine, rows) = engine(&self.settings, &shard, self.epoch, state);
         let mut running = Running {
             origin: origin(&self.settings, &shard, self.epoch),
@@ -106,7 +111,7 @@ impl<B: Backend> Worker<B> {
         };
         running.send().await?;
         if ended {
-            // The last rows of a shard that ended: sent now, so that no later start sends them again.
+            // The last rows of a shard that ended are sent now: its children may be read.
             running.save(true).await?;
             return Ok(None);
         }
@@ -131,22 +136,31 @@ impl<B: Backend> Running<B> {
     async fn open(&mut self) -> Result<B::Reader, AnalyzeError> {
         let (backend, shard) = (self.worker.backend.clone(), self.shard.id.clone());
         let start = self.position.as_ref().map_or(StartAt::TrimHorizon, |at| StartAt::After(at.clone()));
-        match backend.reader(Stream::Input, &shard, start).await {
+        match reader(&backend, (Stream::Input, &shard), start, &self.worker.stop).await {
             Err(BackendError::Gone { loss, .. }) if self.worker.settings.accept_loss => {
                 tracing::warn!(%shard, "going on without what is past retention: {loss} unread");
                 self.engine().expire(loss.records.unwrap_or_default(), loss.bytes.unwrap_or_default());
                 self.changed = true;
-                Ok(backend.reader(Stream::Input, &shard, StartAt::TrimHorizon).await?)
+                let start = StartAt::TrimHorizon;
+                Ok(reader(&backend, (Stream::Input, &shard), start, &self.worker.stop).await?)
             }
             opened => Ok(opened?),
         }
+    }
+
+    /// Saves the end of the shard: first with its last rows, then, once these are sent, without.
+    async fn end(&mut self) -> Result<(), AnalyzeError> {
+        if self.save(true).await? == Outbox::Pending {
+            self.save(true).await?;
+        }
+        Ok(())
     }
 
     /// Counts a batch that somebody else read behind [`Self::position`], and saves.
     pub(super) async fn step(mut self, batch: Batch) -> Result<(), AnalyzeError> {
         let ended = batch.end_of_shard;
         self.process(batch, ended).await?;
-        self.save(ended).await
+        if ended { self.end().await } else { self.save(false).await.map(drop) }
     }
 
     /// Where the next batch is to begin.
@@ -158,7 +172,7 @@ impl<B: Backend> Running<B> {
     pub(super) async fn finish(mut self) -> Result<(), AnalyzeError> {
         let rows = self.engine().close();
         self.pack(&rows);
-        self.save(true).await
+        self.end().await
     }
 
     fn say_where(&self) {
@@ -183,11 +197,12 @@ impl<B: Backend> Running<B> {
             let Some((batch, drained)) = next else { break };
             let ended = batch.end_of_shard;
             let due = self.process(batch, ended).await?;
-            if due || ended || (self.changed && self.saved.elapsed() >= self.pause) {
-                self.save(ended).await?;
-            }
             if ended {
+                self.end().await?;
                 return Ok(Ended::EndOfShard);
+            }
+            if due || (self.changed && self.saved.elapsed() >= self.pause) {
+                self.save(false).await?;
             }
             if drained {
                 self.publish_corrections().await?;
@@ -244,8 +259,8 @@ impl<B: Backend> Running<B> {
         self.outbox.append(&mut parcels);
     }
 
-    /// Saves the cut with its outbox, then sends the outbox; the next cut clears it.
-    async fn save(&mut self, ended: bool) -> Result<(), AnalyzeError> {
+    /// Saves the cut with its outbox, then sends the outbox; the next cut clears it. Says whether there was one to clear.
+    async fn save(&mut self, ended: bool) -> Result<Outbox, AnalyzeError> {
         let began = Instant::now();
         let (epoch, outbox) = (self.worker.epoch, std::mem::take(&mut self.outbox));
         let state = self.engine().state();
@@ -271,7 +286,7 @@ impl<B: Backend> Running<B> {
         self.saved = Instant::now();
         let interval = Duration::from_millis(self.worker.settings.checkpoint_interval_ms);
         self.pause = interval.max(began.elapsed() * SAVE_SHARE);
-        Ok(())
+        Ok(sent)
     }
 
     async fn send(&mut self) -> Result<(), AnalyzeError> {

@@ -50,12 +50,18 @@ pub(crate) async fn prepare<B: Backend>(
         {
             return Ok(Some(last));
         }
-        match store.hold_all(&shards).await {
-            Ok(()) => return replace(backend, store, settings, (&shards, stop)).await.map(Some),
+        let replaced = match store.hold_all(&shards).await {
+            Ok(()) => replace(backend, store, settings, (&shards, stop)).await,
+            Err(error) => Err(error.into()),
+        };
+        match replaced {
+            Ok(epoch) => return Ok(Some(epoch)),
             // Somebody else makes the first cuts just now.
-            Err(BackendError::Closed { .. }) if last.is_none() => {}
-            Err(BackendError::Busy { why }) => tracing::warn!("taking the shards: {why}; trying again"),
-            Err(error) => return Err(error.into()),
+            Err(AnalyzeError::Backend(BackendError::Closed { .. })) if last.is_none() => {}
+            Err(AnalyzeError::Backend(BackendError::Busy { why })) => {
+                tracing::warn!("taking the shards: {why}; trying again");
+            }
+            Err(error) => return Err(error),
         }
         let mut stopping = stop.clone();
         tokio::select! {

@@ -6,7 +6,7 @@ use std::{future::Future, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    backend::{BackendError, Batch, Result, StreamReader},
+    backend::{Backend, BackendError, Batch, Result, ShardId, StartAt, Stream, StreamReader},
     engine::backoff::Backoff,
     stop::{Phase, Stop},
 };
@@ -73,6 +73,24 @@ impl Retry {
 
     fn delay(&self) -> Duration {
         PAUSES.delay(self.attempt, getrandom::u64().unwrap_or(u64::MAX / 2))
+    }
+}
+
+/// Opens a shard for reading, however long a busy port takes.
+///
+/// # Errors
+/// What the port fails with for good; [`BackendError::Stopped`] when that takes too long after the stop.
+pub async fn reader<B: Backend>(
+    backend: &B,
+    (stream, shard): (Stream, &ShardId),
+    start: StartAt,
+    stop: &Stop,
+) -> Result<B::Reader> {
+    let mut retry = Retry::new("opening a shard", stop);
+    loop {
+        if let Some(reader) = retry.attempt(backend.reader(stream, shard, start.clone())).await? {
+            return Ok(reader);
+        }
     }
 }
 

@@ -103,6 +103,17 @@ impl From<Health> for Output {
     }
 }
 
+impl Output {
+    /// Its stable id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Row(row) => &row.row_id,
+            Self::Health(tagged) => &tagged.row.row_id,
+        }
+    }
+}
+
 impl From<Row> for Output {
     fn from(row: Row) -> Self {
         Self::Row(row)

@@ -146,7 +146,6 @@ fn the_functions_set_variables_that_are_read() {
     for (function, of) in stack["functions"].as_object().unwrap() {
         let variables = of["environment"].as_object().unwrap().iter();
         let variables = variables.filter(|(name, _)| !OF_THE_FUNCTION.contains(&name.as_str()));
-        let variables = variables.filter(|(name, _)| aws_is_built() || !is_of_aws(name));
         let environment: Environment = variables
             .map(|(name, value)| (OsString::from(name), OsString::from(value.as_str().unwrap())))
             .collect();
@@ -166,9 +165,6 @@ fn streams_tables_and_attributes_have_the_names_of_the_program() {
     assert_eq!(stack["tables"]["logtally-ledger"]["key"], serde_json::json!(["id"]));
     let expires = &stack["template"]["Ledger"]["Properties"]["TimeToLiveSpecification"]["AttributeName"];
     assert_eq!(expires, "expires");
-    if !aws_is_built() {
-        return;
-    }
     let environment: Environment = [("LOGTALLY_BACKEND", "aws")].into_iter().collect();
     let loaded = config::load(Some(Path::new("/dev/null")), &environment, &[]).unwrap();
     let defaults = format!("{:?}", loaded.config);
@@ -191,9 +187,6 @@ fn streams_tables_and_attributes_have_the_names_of_the_program() {
 
 #[test]
 fn the_set_up_of_an_instance_writes_a_configuration() {
-    if !aws_is_built() {
-        return;
-    }
     for (stages, bucket) in [("produce", ""), ("analyze", "b"), ("analyze,deliver", "b")] {
         let mut script = std::process::Command::new("bash");
         script.arg(root().join("infra/user-data.sh")).arg("--print-configuration");
@@ -201,15 +194,6 @@ fn the_set_up_of_an_instance_writes_a_configuration() {
         let output = super::succeed(&mut script);
         config::parse(&super::text(&output.stdout)).unwrap_or_else(|error| panic!("{stages}: {error}"));
     }
-}
-
-/// Whether the program has the AWS backend, whose names are compared then.
-fn aws_is_built() -> bool {
-    root().join("src/backend/aws").exists()
-}
-
-fn is_of_aws(variable: &str) -> bool {
-    variable.starts_with("LOGTALLY_AWS_") || variable == "LOGTALLY_BACKEND"
 }
 
 fn names_of(list: &Value) -> Vec<String> {

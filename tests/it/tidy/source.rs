@@ -19,7 +19,7 @@ impl File {
     pub(super) fn all() -> Vec<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut files = Vec::new();
-        for dir in ["src", "tests", "benches", "examples", "fuzz/fuzz_targets"] {
+        for dir in ["src", "tests", "benches", "docs", "examples", "fuzz/fuzz_targets"] {
             walk(root, &root.join(dir), &mut files);
         }
         for entry in fs::read_dir(root).unwrap() {
