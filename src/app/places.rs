@@ -52,7 +52,8 @@ async fn on_aws(config: &Config, stages: &[Stage], clock: &Clock) -> Result<Plac
 /// The AWS backend that a configuration means, for `stages`.
 #[cfg(feature = "aws")]
 pub(crate) async fn aws(config: &Config, stages: &[Stage], clock: &Clock) -> Result<Aws, Error> {
-    let clients = Clients::from_environment().await?;
+    // The SDK's chain of sources makes a large future.
+    let clients = Box::pin(Clients::from_environment()).await?;
     Ok(Aws::open(clients, aws_settings(config, stages, clock)?).await?)
 }
 
@@ -82,7 +83,7 @@ pub(crate) async fn of_flow(
         input: flow.kinesis_stream.clone(),
         ..aws_settings(&agent::of_its_own(config, flow)?, &[Stage::Produce], clock)?
     };
-    Ok(Aws::open(Clients::with_access(access).await?, settings).await?)
+    Ok(Aws::open(Box::pin(Clients::with_access(access)).await?, settings).await?)
 }
 
 /// The AWS backend's settings; only a producer keeps anything on this machine.
@@ -131,7 +132,7 @@ impl ReferencePlace {
 #[cfg(feature = "aws")]
 async fn in_s3(location: &str) -> Result<ReferencePlace, Error> {
     let name = location.parse()?;
-    Ok(ReferencePlace::S3(Clients::from_environment().await?.object(name)))
+    Ok(ReferencePlace::S3(Box::pin(Clients::from_environment()).await?.object(name)))
 }
 
 #[cfg(not(feature = "aws"))]
