@@ -48,7 +48,8 @@ async fn on_aws(config: &Config, stages: &[Stage], clock: &Clock) -> Result<Plac
 /// The AWS backend that a configuration means, for `stages`.
 #[cfg(feature = "aws")]
 pub(crate) async fn aws(config: &Config, stages: &[Stage], clock: &Clock) -> Result<Aws, Error> {
-    on(Clients::from_environment().await?, config, stages, clock).await
+    // The chain of sources of the SDK makes a large future.
+    on(Box::pin(Clients::from_environment()).await?, config, stages, clock).await
 }
 
 /// As [`aws`], with these clients.

@@ -46,8 +46,13 @@ pub(crate) async fn command(args: ReportArgs, config: Config) -> Result<Exit, Er
         let why = format!("nothing lies between --since {from} and --until {to}: --until is the later one");
         return Err(Error::new(Exit::Usage, why));
     }
-    let contacts = contacts(&place, &config).await;
-    let reporting = Reporting { place, contacts, format: args.output.format, application: args.application };
+    let reporting = Reporting {
+        #[cfg(feature = "aws")]
+        contacts: contacts(&place, &config).await,
+        place,
+        format: args.output.format,
+        application: args.application,
+    };
     let found = reporting.print((from, to)).await?;
     if !args.follow {
         if !found && reporting.format == Format::Table {
@@ -65,12 +70,11 @@ pub(crate) async fn command(args: ReportArgs, config: Config) -> Result<Exit, Er
     }
 }
 
-/// Who is to be contacted for each application, as the reference data says: CloudWatch does not know. On this machine
-/// the metrics do.
+/// The contacts that the metrics do not know themselves: CloudWatch knows none, so the reference data is asked.
+#[cfg(feature = "aws")]
 async fn contacts(place: &Place, config: &Config) -> BTreeMap<String, String> {
     match place {
         Place::Embedded(_) => BTreeMap::new(),
-        #[cfg(feature = "aws")]
         Place::Aws(_) => match settings::reference(config.analyze.reference.as_deref()).await {
             Ok(reference) => {
                 let owners = reference.owners().iter();
@@ -86,7 +90,7 @@ async fn contacts(place: &Place, config: &Config) -> BTreeMap<String, String> {
 
 struct Reporting {
     place: Place,
-    /// Those that the metrics do not know themselves.
+    #[cfg(feature = "aws")]
     contacts: BTreeMap<String, String>,
     format: Format,
     application: Option<String>,
