@@ -149,7 +149,7 @@ impl<B: Backend> Running<B> {
     pub(super) async fn step(mut self, batch: Batch) -> Result<(), AnalyzeError> {
         let ended = batch.end_of_shard;
         self.process(batch, ended).await?;
-        self.save(ended).await
+        self.settle(ended).await
     }
 
     /// Where the next batch is to begin.
@@ -161,7 +161,15 @@ impl<B: Backend> Running<B> {
     pub(super) async fn finish(mut self) -> Result<(), AnalyzeError> {
         let rows = self.engine().close();
         self.pack(&rows);
-        self.save(true).await
+        self.settle(true).await
+    }
+
+    /// Saves, sends, and saves that this was sent: whoever comes next may come when `deliver` has forgotten what it
+    /// published, and must not send it again.
+    async fn settle(&mut self, ended: bool) -> Result<(), AnalyzeError> {
+        let sends = !self.outbox.is_empty();
+        self.save(ended).await?;
+        if sends { self.save(ended).await } else { Ok(()) }
     }
 
     fn say_where(&self) {
