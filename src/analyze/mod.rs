@@ -7,14 +7,14 @@
 mod shard;
 mod start;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use dashmap::DashMap;
 use tokio::sync::watch;
 
 use crate::{
     backend::{
-        Backend, BackendError, Batch, CheckpointStore, SequenceNumber, Shard, ShardId, Stage, Stream,
+        Backend, BackendError, Batch, CheckpointStore, Outbox, SequenceNumber, Shard, ShardId, Stage, Stream,
         work::each_shard,
     },
     engine::{count::Plan, reference::Reference, time::Timestamp},
@@ -129,7 +129,8 @@ pub async fn run<B: Backend>(backend: &B, settings: Settings, stop: Stop) -> Res
 }
 
 /// Analyzes one batch of `shard`, which somebody else reads in order and without gaps, from the shard's cut to the
-/// next: `read` gives what lies behind the position. Parents of which nothing more will come are closed first.
+/// next: `read` gives what lies behind the position. Where the shard is new, those that it comes from are closed first:
+/// nothing more will come of them.
 ///
 /// # Errors
 /// [`AnalyzeError`]; the same batch may then be given again, and is counted once.
@@ -149,14 +150,48 @@ pub async fn step<B: Backend>(
         stop: stop.clone(),
     };
     store.seize(shard).await?;
-    let is_new = start::load(&store, &shard.id, stop).await?.is_none();
-    for parent in shards.iter().filter(|parent| is_new && shard.parents.contains(&parent.id)) {
-        store.seize(parent).await?;
-        if let Some(parent) = worker.clone().resume(parent.clone()).await? {
-            parent.finish().await?;
+    let found = start::load(&store, &shard.id, stop).await?;
+    for ancestor in ancestors(shards, shard).into_iter().filter(|_| found.is_none()) {
+        let known = start::load(&store, &ancestor.id, stop).await?;
+        if known.is_some_and(|known| known.cut.ended && known.outbox == Outbox::Sent) {
+            continue;
+        }
+        store.seize(ancestor).await?;
+        if let Some(ancestor) = worker.clone().resume(ancestor.clone()).await? {
+            ancestor.finish().await?;
         }
     }
-    let Some(running) = worker.resume(shard.clone()).await? else { return Ok(()) };
+    let Some(running) = worker.resume(shard.clone()).await? else {
+        let position = found.and_then(|found| found.position);
+        return match read(position.as_ref()).records.len() {
+            0 => Ok(()),
+            count => Err(after_the_end(&shard.id, count).into()),
+        };
+    };
     let batch = read(running.position());
     running.step(batch).await
+}
+
+/// The shards that a shard comes from, oldest first, as `shards` are.
+fn ancestors<'s>(shards: &'s [Shard], shard: &Shard) -> Vec<&'s Shard> {
+    let mut wanted: BTreeSet<&ShardId> = shard.parents.iter().collect();
+    let mut found = Vec::new();
+    for shard in shards.iter().rev() {
+        if wanted.contains(&shard.id) {
+            wanted.extend(&shard.parents);
+            found.push(shard);
+        }
+    }
+    found.reverse();
+    found
+}
+
+fn after_the_end(shard: &ShardId, count: usize) -> BackendError {
+    BackendError::Refused {
+        what: format!(
+            "{count} records of {shard} came after its windows were closed for a child of it: read its children after \
+             its end (Lambda does)"
+        ),
+        source: None,
+    }
 }

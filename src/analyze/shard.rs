@@ -148,10 +148,11 @@ impl<B: Backend> Running<B> {
         }
     }
 
-    /// Saves the end of the shard: first with its last rows, then, once these are sent, without.
-    async fn end(&mut self) -> Result<(), AnalyzeError> {
-        if self.save(true).await? == Outbox::Pending {
-            self.save(true).await?;
+    /// Saves, sends, and saves that this was sent: whoever comes next may come when `deliver` has forgotten what it
+    /// published, and must not send it again; and the children of a shard wait for that.
+    async fn settle(&mut self, ended: bool) -> Result<(), AnalyzeError> {
+        if self.save(ended).await? == Outbox::Pending {
+            self.save(ended).await?;
         }
         Ok(())
     }
@@ -160,7 +161,7 @@ impl<B: Backend> Running<B> {
     pub(super) async fn step(mut self, batch: Batch) -> Result<(), AnalyzeError> {
         let ended = batch.end_of_shard;
         self.process(batch, ended).await?;
-        if ended { self.end().await } else { self.save(false).await.map(drop) }
+        self.settle(ended).await
     }
 
     /// Where the next batch is to begin.
@@ -172,7 +173,7 @@ impl<B: Backend> Running<B> {
     pub(super) async fn finish(mut self) -> Result<(), AnalyzeError> {
         let rows = self.engine().close();
         self.pack(&rows);
-        self.end().await
+        self.settle(true).await
     }
 
     fn say_where(&self) {
@@ -198,7 +199,7 @@ impl<B: Backend> Running<B> {
             let ended = batch.end_of_shard;
             let due = self.process(batch, ended).await?;
             if ended {
-                self.end().await?;
+                self.settle(true).await?;
                 return Ok(Ended::EndOfShard);
             }
             if due || (self.changed && self.saved.elapsed() >= self.pause) {

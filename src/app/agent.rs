@@ -72,7 +72,7 @@ pub(super) async fn produce(
                 serve((&now.agent.flows, private), open, once, (&signals, &mut reloads, &again)).await?
             }
             #[cfg(not(feature = "aws"))]
-            BackendKind::Aws => return Err(Error::new(Exit::Config, places::WITHOUT_AWS)),
+            BackendKind::Aws => return Err(places::without_aws("--agent-config")),
         };
         match changed {
             None => return Ok(Exit::Success),

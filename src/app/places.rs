@@ -65,12 +65,17 @@ pub(crate) async fn on(
 
 #[cfg(not(feature = "aws"))]
 async fn on_aws(_config: &Config, _stages: &[Stage], _clock: &Clock) -> Result<Place, Error> {
-    Err(Error::new(Exit::Config, format!("backend = \"aws\": {WITHOUT_AWS}")))
+    Err(without_aws("backend = \"aws\""))
 }
 
-/// What a build without the SDK says.
+/// What a build without the SDK says of what needs it.
 #[cfg(not(feature = "aws"))]
-pub(super) const WITHOUT_AWS: &str = "this logtally was built without AWS: build it with --features aws";
+pub(super) fn without_aws(what: &str) -> Error {
+    Error::new(
+        Exit::Config,
+        format!("{what}: this logtally was built without AWS: build it with --features aws"),
+    )
+}
 
 /// The AWS backend's settings; only a producer keeps anything on this machine.
 #[cfg(feature = "aws")]
@@ -123,7 +128,7 @@ async fn in_s3(location: &str) -> Result<ReferencePlace, Error> {
 
 #[cfg(not(feature = "aws"))]
 async fn in_s3(location: &str) -> Result<ReferencePlace, Error> {
-    Err(Error::new(Exit::Config, format!("{location}: {WITHOUT_AWS}")))
+    Err(without_aws(location))
 }
 
 impl ReferenceStore for ReferencePlace {

@@ -6,7 +6,6 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use aws_lambda_events::kinesis::KinesisEventRecord;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
 
@@ -14,7 +13,7 @@ use crate::{
     analyze::{self, AnalyzeError, Board, Settings, StartMode},
     app::{
         Error,
-        lambda::{Failure, first, shard_of},
+        lambda::{Failure, Record, first, records},
         places::ReferencePlace,
         settings,
         stages::TOP_HOSTS,
@@ -34,14 +33,25 @@ use crate::{
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Event {
-    #[serde(rename = "Records", default)]
-    records: Vec<KinesisEventRecord>,
+    #[serde(rename = "Records", default, deserialize_with = "records")]
+    records: Vec<Record>,
     #[serde(default)]
     window: Option<Window>,
     #[serde(default)]
     shard_id: Option<String>,
     #[serde(default)]
     is_final_invoke_for_window: bool,
+    #[serde(default)]
+    is_window_terminated_early: bool,
+}
+
+impl Event {
+    /// How far the final call of a window says that the shard was handed over. A window that is ended early, since its
+    /// state is too large, says nothing of what is still to come.
+    fn complete_to(&self) -> Option<Timestamp> {
+        let ends = self.is_final_invoke_for_window && !self.is_window_terminated_early;
+        self.window.filter(|_| ends).map(|window| window.end)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -112,9 +122,10 @@ impl Analyze {
         Ok(Self { aws, settings, clock, reference, shards, stop, _stopper: stopper })
     }
 
-    /// Counts a batch. Lambda hands it over again if it could not be counted; a call without records fails then.
+    /// Counts a batch. Lambda hands it over again if it could not be counted: from the record on that the answer names;
+    /// the final call of a window, which may hold none, where it fails.
     pub(super) async fn handle(&self, event: Event) -> Result<Answer, lambda_runtime::Error> {
-        let first = first(&event.records);
+        let first = first(&event.records).filter(|_| !event.is_final_invoke_for_window);
         let ended = self.count(event).await;
         match (ended, first) {
             (Ok(cut), _) => Ok(Answer { state: cut, batch_item_failures: Vec::new() }),
@@ -123,16 +134,19 @@ impl Analyze {
                 let batch_item_failures = vec![Failure { item_identifier: first }];
                 Ok(Answer { state: BTreeMap::new(), batch_item_failures })
             }
-            (Err(error), None) => Err(error.to_string().into()),
+            (Err(error), None) => {
+                tracing::error!(%error, "the call is to come again");
+                Err(error.to_string().into())
+            }
         }
     }
 
     async fn count(&self, event: Event) -> Result<BTreeMap<&'static str, String>, AnalyzeError> {
-        let named = event.shard_id.as_deref().or_else(|| event.records.first().map(shard_of));
+        let named = event.shard_id.as_deref().or_else(|| event.records.first().map(Record::shard));
         let id = ShardId(named.unwrap_or_default().to_owned());
         self.refresh().await;
         let (shard, shards) = self.shard(&id).await?;
-        let end = event.window.filter(|_| event.is_final_invoke_for_window).map(|window| window.end);
+        let end = event.complete_to();
         let now = self.clock.now();
         let mut at = None;
         let read = |position: Option<&SequenceNumber>| {
@@ -141,7 +155,7 @@ impl Analyze {
             let raw = new.map(|record| Incoming {
                 sequence: SequenceNumber(record.sequence_number),
                 partition_key: record.partition_key,
-                arrival: Timestamp::from_millis(record.approximate_arrival_timestamp.timestamp_millis()),
+                arrival: record.arrival,
                 data: record.data.0.into(),
             });
             let batch = batch(raw.collect(), (&shard, position), (end, now));

@@ -1,13 +1,12 @@
 //! Rows of a batch to metrics, each parcel once however often Lambda hands it over.
 
-use aws_lambda_events::kinesis::KinesisEventRecord;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use crate::{
     app::{
         Error,
-        lambda::{Failures, first, shard_of},
+        lambda::{Failures, Record, first, records},
     },
     backend::{
         Backend, BackendError, MetricSink,
@@ -19,8 +18,8 @@ use crate::{
 /// What Lambda hands over.
 #[derive(Debug, Deserialize)]
 pub(super) struct Event {
-    #[serde(rename = "Records", default)]
-    records: Vec<KinesisEventRecord>,
+    #[serde(rename = "Records", default, deserialize_with = "records")]
+    records: Vec<Record>,
 }
 
 /// The role `deliver`.
@@ -35,49 +34,50 @@ impl Deliver {
         Ok(Self { sink: Mutex::new(aws.metrics().await?), dead_letters })
     }
 
-    /// Publishes a batch; what could not be published is handed over again.
+    /// Publishes a batch; what could not be published, or put into the queue, is handed over again.
     pub(super) async fn handle(&self, event: Event) -> Failures {
         let Some(first) = first(&event.records) else { return Failures::default() };
-        match self.publish(event.records).await {
-            Ok(()) => Failures::default(),
-            Err(error) => {
-                tracing::error!(%error, "the batch is to come again");
-                Failures::from(first)
-            }
-        }
-    }
-
-    async fn publish(&self, records: Vec<KinesisEventRecord>) -> Result<(), BackendError> {
-        let mut parcels = Vec::with_capacity(records.len());
-        for record in records {
-            let shard = shard_of(&record).to_owned();
-            let record = record.kinesis;
-            let (parcel, foreign) = deliver::parcel(record.partition_key.clone(), &record.data);
+        let mut parcels = Vec::with_capacity(event.records.len());
+        let mut poison = Vec::new();
+        for record in &event.records {
+            let (parcel, foreign) =
+                deliver::parcel(record.kinesis.partition_key.clone(), &record.kinesis.data);
             if foreign > 0 {
-                let reason = format!("{foreign} lines are no rows");
-                tracing::warn!(shard, sequence = record.sequence_number, "{reason}");
-                let letter = DeadLetter {
-                    reason,
-                    shard,
-                    sequence: record.sequence_number,
-                    partition_key: record.partition_key,
-                    data: &record.data,
-                };
-                self.bury(&letter).await?;
+                poison.push((record, foreign));
             }
             if !parcel.datums.is_empty() {
                 parcels.push(parcel);
             }
         }
-        let published = self.sink.lock().await.publish(parcels).await?;
-        tracing::info!(?published, "delivered");
-        Ok(())
+        match self.sink.lock().await.publish(parcels).await {
+            Ok(published) => tracing::info!(?published, "delivered"),
+            Err(error) => {
+                tracing::error!(%error, "the batch is to come again");
+                return Failures::from(first);
+            }
+        }
+        // Last, so that a batch which comes again does not bring them twice.
+        for (record, foreign) in poison {
+            if let Err(error) = self.bury(record, foreign).await {
+                tracing::error!(%error, "the batch is to come again from the record on that is no row");
+                return Failures::from(record.kinesis.sequence_number.clone());
+            }
+        }
+        Failures::default()
     }
 
-    async fn bury(&self, letter: &DeadLetter<'_>) -> Result<(), BackendError> {
-        match &self.dead_letters {
-            Some(queue) => queue.put(letter).await,
-            None => Ok(()),
-        }
+    async fn bury(&self, record: &Record, foreign: u64) -> Result<(), BackendError> {
+        let (shard, record) = (record.shard(), &record.kinesis);
+        let reason = format!("{foreign} lines are no rows");
+        tracing::warn!(shard, sequence = record.sequence_number, "{reason}");
+        let Some(queue) = &self.dead_letters else { return Ok(()) };
+        let letter = DeadLetter {
+            reason,
+            shard: shard.to_owned(),
+            sequence: record.sequence_number.clone(),
+            partition_key: record.partition_key.clone(),
+            data: &record.data,
+        };
+        queue.put(&letter).await
     }
 }

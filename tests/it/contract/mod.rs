@@ -67,6 +67,7 @@ impl TestClock {
     }
 
     /// The system's time.
+    #[cfg(feature = "aws")]
     pub(crate) fn going() -> Self {
         Self { moved: Arc::default(), goes: true }
     }
