@@ -102,7 +102,8 @@ fn of_shard(books: &Books, cut: &ShardCut, entries: &mut Vec<Entry>) {
 
 fn of_everything(books: &Books, cuts: &[ShardCut]) -> Entry {
     let published = cuts.iter().map(|cut| cut.state.published + cut.state.published_before).sum();
-    let sum = |requests: &Requests| requests.values().sum::<u64>();
+    let sum =
+        |requests: &Requests| requests.values().fold(0, |sum: u64, &requests| sum.saturating_add(requests));
     Entry {
         about: "all shards".to_owned(),
         equation: "published = in the metrics + not delivered yet + past the metrics' retention",

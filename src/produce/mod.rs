@@ -139,11 +139,12 @@ impl<W: StreamWriter> Sending<W> {
             tokio::select! {
                 biased;
                 () = stop.reached(Phase::Stop) => break,
+                // Before the reads: in a long backlog there is always one.
+                _ = alive.tick() => self.say(false).await?,
                 read = reads.recv() => match read {
                     Some(read) => self.send(read).await?,
                     None => break,
                 },
-                _ = alive.tick() => self.say(false).await?,
             }
         }
         self.say(true).await

@@ -89,7 +89,9 @@ fn rows(conn: &Connection, books: &mut Books) -> Result<(), Fault> {
         let sums = if row.get(3)? { &mut books.delivered } else { &mut books.undelivered };
         for output in unpack(&data).rows {
             if let Output::Row(row) = output {
-                *sums.entry((row.window_start, row.application_name)).or_default() += row.response_count;
+                // Anybody may have written the row.
+                let sum: &mut u64 = sums.entry((row.window_start, row.application_name)).or_default();
+                *sum = sum.saturating_add(row.response_count);
             }
         }
     }

@@ -13,6 +13,9 @@ use crate::{
 /// Hosts kept a window. A host that falls off may come back: its error then covers what was forgotten of it.
 pub const TOP_HOSTS: u32 = 100;
 
+/// The largest count, and the largest error: no sum of two of each overflows the column.
+const MOST: i64 = i64::MAX / 4;
+
 /// Adds the hosts that `rows` name to their windows.
 pub(super) fn add(tx: &Tx<'_>, rows: &[Row]) -> rusqlite::Result<()> {
     for row in rows.iter().filter(|row| !row.top_hosts.is_empty()) {
@@ -21,10 +24,10 @@ pub(super) fn add(tx: &Tx<'_>, rows: &[Row]) -> rusqlite::Result<()> {
         for host in &row.top_hosts {
             tx.conn
                 .prepare_cached(
-                    "INSERT INTO top_host(start, host, count, error) VALUES(?1, ?2, ?3, ?4 + ?5) \
-                     ON CONFLICT DO UPDATE SET count = count + excluded.count, error = error + ?4",
+                    "INSERT INTO top_host(start, host, count, error) VALUES(?1, ?2, ?3, min(?4 + ?5, ?6)) \
+                     ON CONFLICT DO UPDATE SET count = min(count + excluded.count, ?6), error = min(error + ?4, ?6)",
                 )?
-                .execute(params![start, host.host, signed(host.count), signed(host.error), floor])?;
+                .execute(params![start, host.host, signed(host.count), signed(host.error), floor, MOST])?;
         }
         forget_light(tx.conn, start)?;
     }
@@ -83,7 +86,6 @@ pub(super) fn read(
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Bounded so that no sum overflows the column.
 fn signed(count: u64) -> i64 {
-    i64::try_from(count).map_or(i64::MAX / 4, |count| count.min(i64::MAX / 4))
+    i64::try_from(count).map_or(MOST, |count| count.min(MOST))
 }

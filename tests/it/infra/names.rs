@@ -187,7 +187,7 @@ fn streams_tables_and_attributes_have_the_names_of_the_program() {
 
 #[test]
 fn the_set_up_of_an_instance_writes_a_configuration() {
-    for (stages, bucket) in [("produce", ""), ("analyze", "b"), ("analyze,deliver", "b")] {
+    for (stages, bucket) in [("produce", ""), ("analyze", "bucket"), ("analyze,deliver", "bucket")] {
         let mut script = std::process::Command::new("bash");
         script.arg(root().join("infra/user-data.sh")).arg("--print-configuration");
         script.env("ARTIFACT", "s3://a/h").env("STAGES", stages).env("BUCKET", bucket);

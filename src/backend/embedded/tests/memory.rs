@@ -90,6 +90,17 @@ async fn unknown_hosts_add_up_and_what_fell_off_is_stated_as_error() {
 }
 
 #[tokio::test]
+async fn absurd_counts_in_a_row_of_somebody_else_stop_nothing() {
+    let sandbox = Sandbox::new();
+    let backend = sandbox.open().await;
+    for parcel in 0..12 {
+        publish(&backend, &parcel.to_string(), vec![row(UNKNOWN, "", 0, &[("evil", u64::MAX)])]).await;
+    }
+    let read = backend.top_hosts(Timestamp::MIN, Timestamp::MAX).await.unwrap();
+    assert_eq!((read.len(), read[0].1.count), (1, (i64::MAX / 4).unsigned_abs()));
+}
+
+#[tokio::test]
 async fn a_value_that_cannot_add_up_is_refused_with_its_parcel() {
     let sandbox = Sandbox::new();
     let backend = sandbox.open().await;
