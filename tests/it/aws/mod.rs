@@ -2,6 +2,7 @@
 
 mod bridge;
 mod calls;
+mod commands;
 mod cuts;
 pub(crate) mod double;
 mod fanout;
