@@ -45,14 +45,14 @@ pub(super) async fn audit(
     }
     let settled = if args.settle { Some(aws.settle().await?) } else { None };
     let leases = aws.stored_leases().await?;
-    if leases.is_empty() {
-        say_that_nothing_ran(config);
-    }
     let cuts: Vec<ShardCut> = cuts(&leases)?.into_iter().filter_map(|(_, cut)| cut).collect();
     // Up to what CloudWatch takes: lines that are stamped ahead are counted there.
     let found = compare(aws, (from, now.plus_millis(AHEAD_MS))).await?;
     let books = Books { entries: cuts.iter().flat_map(audit::of_cut).collect(), found, since: from };
 
+    if leases.is_empty() {
+        say_that_nothing_ran(config);
+    }
     let mut out = Results::stdout();
     let report = books.report(format, clock.now());
     match settled {

@@ -247,7 +247,7 @@ Examples:
 
 Exit code 78 if something failed; 69 if all that failed is a service that does not answer now.")]
 pub struct CheckArgs {
-    /// With backend = aws: try what the configured stages do there, by calls that change nothing
+    /// With backend = "aws": try what the configured stages do there, by calls that change nothing
     #[arg(long)]
     pub aws: bool,
     /// Look at a configuration of the Amazon Kinesis Agent, too: each flow, each key that has no effect

@@ -3,6 +3,7 @@
 mod agent;
 pub(crate) mod bridge;
 mod calls;
+mod commands;
 mod cuts;
 pub(crate) mod double;
 mod fanout;
