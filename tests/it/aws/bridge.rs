@@ -8,7 +8,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     sync::{
-        Arc, Mutex,
+        Arc, Condvar, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     thread,
@@ -36,6 +36,10 @@ pub(crate) enum Fault {
     Silent,
     /// It is not done, and answered with this status and code.
     Answered(u16, &'static str),
+    /// It is done once [`Bridge::release`] is called, and answered.
+    Held,
+    /// Nothing: it is done, and answered.
+    Passed,
 }
 
 /// A server that answers until the process ends.
@@ -53,8 +57,9 @@ struct State {
     seen: Mutex<Vec<(String, usize)>>,
     /// How many calls are being done.
     active: AtomicUsize,
-    /// How many calls are never answered, of those whose time has come.
+    /// How many calls are never answered, or held, of those whose time has come.
     silenced: AtomicUsize,
+    released: (Mutex<bool>, Condvar),
 }
 
 impl Bridge {
@@ -68,6 +73,7 @@ impl Bridge {
             seen: Mutex::default(),
             active: AtomicUsize::new(0),
             silenced: AtomicUsize::new(0),
+            released: Default::default(),
         };
         let state = Arc::new(state);
         let serving = Arc::clone(&state);
@@ -106,7 +112,14 @@ impl Bridge {
         }
     }
 
-    /// Waits until a call that is never answered has been done, if it is to be done.
+    /// Lets what is held go on.
+    pub(crate) fn release(&self) {
+        let (released, told) = &self.state.released;
+        *released.lock().unwrap() = true;
+        told.notify_all();
+    }
+
+    /// Waits until a call that is never answered has been done, if it is to be done, or one is held.
     pub(crate) async fn silent(&self) {
         while self.state.silenced.load(SeqCst) == 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -120,17 +133,17 @@ impl Bridge {
     }
 }
 
-struct Request {
-    method: String,
-    path: String,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
+pub(super) struct Request {
+    pub(super) method: String,
+    pub(super) path: String,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: Vec<u8>,
 }
 
-struct Response {
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
+pub(super) struct Response {
+    pub(super) status: u16,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: Vec<u8>,
 }
 
 impl State {
@@ -145,7 +158,11 @@ impl State {
         };
         let pass = || self.pass(&request);
         let response = match fault {
-            None => pass(),
+            None | Some(Fault::Passed) => pass(),
+            Some(Fault::Held) => {
+                self.hold();
+                pass()
+            }
             Some(Fault::DoneButFailed) => {
                 pass();
                 request.error(500, "InternalFailure")
@@ -169,6 +186,12 @@ impl State {
     fn silence(&self, stream: &mut TcpStream) {
         self.silenced.fetch_add(1, SeqCst);
         let _ = stream.read(&mut [0]);
+    }
+
+    fn hold(&self) {
+        self.silenced.fetch_add(1, SeqCst);
+        let (released, told) = &self.released;
+        drop(told.wait_while(released.lock().unwrap(), |released| !*released).unwrap());
     }
 
     fn pass(&self, request: &Request) -> Response {
@@ -205,7 +228,7 @@ impl State {
 }
 
 impl Request {
-    fn read(stream: &TcpStream) -> Option<Self> {
+    pub(super) fn read(stream: &TcpStream) -> Option<Self> {
         let mut reader = BufReader::new(stream);
         let mut lines = Vec::new();
         loop {
@@ -268,7 +291,7 @@ impl Response {
         Self { status, headers, body }
     }
 
-    fn write(&self, stream: &mut TcpStream) -> std::io::Result<()> {
+    pub(super) fn write(&self, stream: &mut TcpStream) -> std::io::Result<()> {
         write!(stream, "HTTP/1.1 {} Answer\r\n", self.status)?;
         let own = ["content-length", "connection", "transfer-encoding"];
         for (name, value) in self.headers.iter().filter(|(name, _)| !own.contains(&name.as_str())) {

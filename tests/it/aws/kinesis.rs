@@ -269,7 +269,7 @@ fn gzip(data: &[u8]) -> Vec<u8> {
 }
 
 /// One user record, as the Kinesis Producer Library writes it; short, so that every length is one byte.
-fn aggregate(key: &str, data: &[u8]) -> Vec<u8> {
+pub(super) fn aggregate(key: &str, data: &[u8]) -> Vec<u8> {
     use md5::{Digest, Md5};
     let length = |bytes: usize| u8::try_from(bytes).ok().filter(|&length| length < 128).unwrap();
     let user = [&[0x08, 0x00, 0x1a, length(data.len())], data].concat();

@@ -8,6 +8,7 @@ mod cuts;
 pub(crate) mod double;
 mod fanout;
 mod kinesis;
+mod lambda;
 mod leases;
 mod line;
 mod lives;
