@@ -150,7 +150,8 @@ async fn the_pipeline_is_looked_at_from_nothing_to_books_that_balance() {
     let due = rows(&home.result("deliver --dry-run --format json"));
     let datums = due.iter().flat_map(|call| call["MetricData"].as_array().unwrap());
     let requests = datums.clone().filter(|datum| datum["MetricName"] == "RequestCount");
-    assert_eq!(requests.map(|datum| datum["Value"].as_f64().unwrap()).sum::<f64>(), 42.0, "{due:?}");
+    let sum: f64 = requests.map(|datum| datum["Value"].as_f64().unwrap()).sum();
+    assert!((sum - 42.0).abs() < 0.5, "{due:?}");
     assert!(due.iter().all(|call| call["Namespace"] == "Logtally"), "{due:?}");
     let table = home.result("deliver --dry-run");
     assert!(table.contains("ApplicationName=Billing"), "{table}");

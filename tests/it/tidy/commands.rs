@@ -82,6 +82,8 @@ fn commands(line: &str) -> Vec<Vec<String>> {
     if !word.is_empty() && !skipping {
         commands.last_mut().unwrap().push(word);
     }
+    // An example has arguments of its own.
+    commands.retain(|words| !words.iter().any(|word| word == "--example"));
     commands
 }
 
@@ -107,6 +109,7 @@ fn a_line_of_shell_is_taken_apart() {
         ("cargo run --release -- replay a.log --reference h.csv", 1),
         ("cargo test", 0),
         ("# logtally nonsense", 0),
+        ("cargo run --release --example generate -- --lines 7", 0),
     ] {
         assert_eq!(parse(line), Ok(count), "{line}");
     }
