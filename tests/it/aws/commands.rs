@@ -150,7 +150,8 @@ async fn the_pipeline_is_looked_at_from_nothing_to_books_that_balance() {
     let due = rows(&home.result("deliver --dry-run --format json"));
     let datums = due.iter().flat_map(|call| call["MetricData"].as_array().unwrap());
     let requests = datums.clone().filter(|datum| datum["MetricName"] == "RequestCount");
-    assert_eq!(requests.map(|datum| datum["Value"].as_f64().unwrap()).sum::<f64>(), 42.0, "{due:?}");
+    let requests: Vec<String> = requests.map(|datum| datum["Value"].to_string()).collect();
+    assert_eq!(requests, ["30.0", "12.0"], "{due:?}");
     assert!(due.iter().all(|call| call["Namespace"] == "Logtally"), "{due:?}");
     let table = home.result("deliver --dry-run");
     assert!(table.contains("ApplicationName=Billing, StatusClass=5xx"), "{table}");
@@ -216,7 +217,7 @@ async fn a_call_in_doubt_is_named_and_waits_until_it_can_be_settled() {
     assert_eq!([&of_billing["left"], &of_billing["right"], &of_billing["inDoubt"]], [0.0, 0.0, 30.0]);
     // It is not due again.
     let due = home.result("deliver --dry-run");
-    assert!(due.starts_with("calls of PutMetricData due: 0,") && due.contains("in doubt: 2;"), "{due}");
+    assert!(due.starts_with("calls of PutMetricData due: 0,"), "{due}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
