@@ -164,6 +164,7 @@ impl Books {
             writeln!(out, "{to_come} of them were sent too recently for CloudWatch to show them all")?;
         }
         match self.wrong(now) {
+            0 if to_come > 0 => writeln!(out, "nothing is known to differ"),
             0 => writeln!(out, "the books balance"),
             1 => writeln!(out, "1 equation does not balance"),
             wrong => writeln!(out, "{wrong} equations do not balance"),

@@ -161,8 +161,8 @@ impl Printed {
         }
         let Self { calls, datums, duplicates, in_doubt, out_of_range, .. } = self;
         let summary = format!(
-            "{calls} calls of PutMetricData with {datums} datums of {} custom metrics are due; parcels: {duplicates} \
-             published before, {in_doubt} in doubt; datums that CloudWatch would not take for their age: \
+            "calls of PutMetricData due: {calls}, with {datums} datums of {} custom metrics; parcels published \
+             before: {duplicates}, in doubt: {in_doubt}; datums too old or too far ahead for CloudWatch: \
              {out_of_range}",
             self.series.len()
         );
