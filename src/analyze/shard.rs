@@ -67,10 +67,7 @@ impl<B: Backend> Worker<B> {
     }
 
     async fn start(self, shard: Shard) -> Result<Ended, AnalyzeError> {
-        let mut running = match self.resume(shard).await? {
-            Some(running) => running,
-            None => return Ok(Ended::EndOfShard),
-        };
+        let Some(mut running) = self.resume(shard).await? else { return Ok(Ended::EndOfShard) };
         let reader = running.open().await?;
         running.say_where();
         running.read(reader).await
