@@ -162,7 +162,8 @@ impl Analyze {
             at.clone_from(&batch.through);
             batch
         };
-        Box::pin(analyze::step(&self.aws, (&self.settings, &self.stop), &shards, &shard, read)).await?;
+        let step = analyze::step(&self.aws, (&self.settings, &self.stop), &shards, &shard, read);
+        Box::pin(step).await?; // it is large
         Ok(at.map(|position| ("cut", format!("{id} {}", position.0))).into_iter().collect())
     }
 
