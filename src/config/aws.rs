@@ -25,7 +25,8 @@ pub struct Aws {
     /// The DynamoDB table of what was published, partition key `id`.
     #[serde(deserialize_with = "table")]
     pub ledger: String,
-    /// The S3 bucket for cuts that an item of the table cannot hold.
+    /// The S3 bucket for larger cuts: each renewal of a lease is paid for by the size of its item. With one, cuts over
+    /// 4 KB go there; without, those over 300 KB are refused.
     #[serde(deserialize_with = "bucket")]
     pub bucket: Option<String>,
     /// Whether shards are read by enhanced fan-out.

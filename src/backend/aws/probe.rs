@@ -79,6 +79,8 @@ impl Aws {
 
     async fn may_write(&self, stream: Stream) -> Result<String> {
         let (client, name) = (&self.shared.clients.kinesis, self.shared.settings.stream(stream));
+        // Whether there is one comes first: a hash key may be refused before that.
+        self.shards(stream).await?;
         let call = Call { action: "kinesis:PutRecords", kind: "stream", name };
         let entry = PutRecordsRequestEntry::builder().partition_key(NOBODY).explicit_hash_key(OUT_OF_RANGE);
         let entry = entry.data(Blob::new(*b"-")).build();
