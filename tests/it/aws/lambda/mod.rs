@@ -12,7 +12,7 @@ use std::{
         mpsc::{Receiver, Sender, channel},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use aws_smithy_types::base64;
@@ -93,6 +93,16 @@ impl Function {
     fn answer(&self) -> Result<Value, Value> {
         let answer = self.answers.recv_timeout(PATIENCE);
         answer.unwrap_or_else(|why| panic!("no answer ({why}):\n{}", self.said()))
+    }
+
+    /// Waits until its diagnostics hold `text`: they come by a pipe of their own.
+    #[track_caller]
+    fn tells(&self, text: &str) {
+        let began = Instant::now();
+        while !self.said().contains(text) {
+            assert!(began.elapsed() < PATIENCE, "not told: {text}\n{}", self.said());
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Its diagnostics so far.
