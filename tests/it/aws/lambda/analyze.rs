@@ -294,7 +294,7 @@ async fn the_first_call_of_a_child_closes_what_it_comes_from_and_knows_what_that
     let stray = [rig.record(50, "stray", "never counted\n")];
     let answer = function.invoke(&call(SHARD, 60, &stray)).unwrap();
     assert_eq!(failures(&answer), [&stray[0].sequence]);
-    assert!(function.said().contains("1 records of shardId-000000000000 came after its windows were closed"));
+    function.tells("1 records of shardId-000000000000 came after its windows were closed");
 
     // Of two parents, one was never called.
     let merge = rig.kinesis.client.merge_shards().stream_name(STREAM).shard_to_merge(&left.0);
@@ -347,7 +347,7 @@ async fn a_call_that_lambda_gave_up_saves_nothing_after_the_next_one() {
     let answer = old.answer().unwrap();
     assert_eq!(failures(&answer), [&second[0].sequence]);
     assert!(answer["state"].is_object());
-    assert!(old.said().contains("is not held by"), "{}", old.said());
+    old.tells("is not held by");
     assert_eq!(rig.counts().await, between, "it sent nothing");
     for end in [120, 180] {
         new.invoke(&last(SHARD, end)).unwrap();
@@ -385,5 +385,5 @@ async fn what_cannot_be_counted_comes_again() {
     // A shard that there is not.
     let answer = function.invoke(&call("shardId-000000000077", 60, &batch)).unwrap();
     assert_eq!(failures(&answer), [&batch[0].sequence]);
-    assert!(function.said().contains("the event names shardId-000000000077, which the stream"));
+    function.tells("the event names shardId-000000000077, which the stream");
 }

@@ -169,7 +169,7 @@ async fn a_letter_that_is_refused_comes_again_alone() {
     rig.bridge.inject("SendMessage", [crate::aws::bridge::Fault::Passed, denied]);
     let answer = function.invoke(&event(SHARD, &batch)).unwrap();
     assert_eq!(failures(&answer), [&batch[2].sequence]);
-    assert!(function.said().contains("allow sqs:SendMessage in the role's policy"), "{}", function.said());
+    function.tells("allow sqs:SendMessage in the role's policy");
     assert_eq!(failures(&function.invoke(&event(SHARD, &batch[2..])).unwrap()), [""; 0]);
     assert_eq!(rig.letters(&queue).await.len(), 2);
     assert_eq!(rig.requests().await, requests(&[("Billing", 5), ("Shop", 2)]));
@@ -182,8 +182,8 @@ async fn without_a_queue_what_is_no_row_is_told_and_passed() {
     let batch = [vec![rig.record(0, "theirs", b"?")], rig.parcels(1, "Billing", 5)].concat();
     assert_eq!(failures(&function.invoke(&event(SHARD, &batch)).unwrap()), [""; 0]);
     assert_eq!(rig.requests().await, requests(&[("Billing", 5)]));
-    let said = function.said();
-    assert!(said.contains("1 lines are no rows") && said.contains(&batch[0].sequence), "{said}");
+    function.tells("1 lines are no rows");
+    function.tells(&batch[0].sequence);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ mod analyze;
 mod deliver;
 
 use std::{
-    io::Read,
+    io::{self, Read, Write},
     net::TcpListener,
     process::{Child, Command, Stdio},
     sync::{
@@ -95,6 +95,19 @@ impl Function {
         answer.unwrap_or_else(|why| panic!("no answer ({why}):\n{}", self.said()))
     }
 
+    /// Waits until its diagnostics hold `text`: they come by a pipe of their own.
+    #[track_caller]
+    fn tells(&self, text: &str) {
+        let pause = Duration::from_millis(10);
+        for _ in 0..PATIENCE.as_millis() / pause.as_millis() {
+            if self.said().contains(text) {
+                return;
+            }
+            thread::sleep(pause);
+        }
+        panic!("not told: {text}\n{}", self.said());
+    }
+
     /// Its diagnostics so far.
     fn said(&self) -> String {
         String::from_utf8_lossy(&self.diagnostics.lock().unwrap()).into_owned()
@@ -107,7 +120,7 @@ impl Drop for Function {
         let _ = self.process.kill();
         let _ = self.process.wait();
         if thread::panicking() {
-            eprintln!("{}", self.said());
+            drop(writeln!(io::stderr(), "{}", self.said()));
         }
     }
 }
