@@ -115,7 +115,6 @@ impl Function {
 }
 
 impl Drop for Function {
-    #[expect(clippy::print_stderr, reason = "what the function said is shown with the failed test")]
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
