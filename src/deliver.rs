@@ -57,16 +57,30 @@ impl<B: Backend> Shard<B> {
                 tracing::debug!("{why}");
                 Ok(Ended::Lost)
             }
+            Err(BackendError::Stopped { why }) => {
+                tracing::warn!("{why}");
+                Ok(Ended::CutOff)
+            }
             ended => ended,
         }
     }
 
     async fn read(mut self) -> Result<Ended, BackendError> {
-        let known = self.store.load(&self.id).await?;
+        let mut retry = Retry::new("loading a checkpoint", &self.stop);
+        let known = loop {
+            if let Some(known) = retry.attempt(self.store.load(&self.id)).await? {
+                break known;
+            }
+        };
         if known.as_ref().is_some_and(|(checkpoint, _)| checkpoint.ended) {
             return Ok(Ended::EndOfShard);
         }
-        let mut sink = self.backend.metrics().await?;
+        let mut retry = Retry::new("opening the metrics", &self.stop);
+        let mut sink = loop {
+            if let Some(sink) = retry.attempt(self.backend.metrics()).await? {
+                break sink;
+            }
+        };
         let mut position = known.and_then(|(checkpoint, _)| checkpoint.position);
         let mut reader = self.open(position.clone()).await?;
         let mut saved = Instant::now();

@@ -62,6 +62,10 @@ impl<B: Backend> Worker<B> {
                 tracing::debug!(shard = %id, "{why}");
                 Ok(Ended::Lost)
             }
+            Err(AnalyzeError::Backend(BackendError::Stopped { why })) => {
+                tracing::warn!(shard = %id, "{why}");
+                Ok(Ended::CutOff)
+            }
             ended => ended,
         }
     }
@@ -77,14 +81,15 @@ impl<B: Backend> Worker<B> {
     pub(super) async fn resume(mut self, shard: Shard) -> Result<Option<Running<B>>, AnalyzeError> {
         let found = load(&self.store, &shard.id, &self.stop).await?;
         let ended = found.as_ref().is_some_and(|found| found.cut.ended);
-        let (state, position, outbox) = match found {
-            Some(found) => {
-                // Another process may have begun this shard, in an epoch of its own.
-                self.epoch = found.cut.epoch;
-                let outbox = if found.outbox == Outbox::Pending { found.cut.outbox } else { Vec::new() };
-                (found.cut.state, found.position, outbox)
-            }
-            None => (State::new(self.settings.plan.window), None, Vec::new()),
+        let (state, position, outbox) = if let Some(found) = found {
+            // Another process may have begun this shard, in an epoch of its own.
+            self.epoch = found.cut.epoch;
+            let outbox = if found.outbox == Outbox::Pending { found.cut.outbox } else { Vec::new() };
+            (found.cut.state, found.position, outbox)
+        } else {
+            // Ids that were given before, if the shard's cut was deleted, are of an earlier epoch.
+            self.epoch = self.epoch.max(self.settings.first_epoch);
+            (State::new(self.settings.plan.window), None, Vec::new())
         };
         if ended && outbox.is_empty() {
             return Ok(None);

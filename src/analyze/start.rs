@@ -37,6 +37,7 @@ pub(crate) async fn prepare<B: Backend>(
     settings: &Settings,
     stop: &Stop,
 ) -> Result<Option<u64>, AnalyzeError> {
+    let mut is_first = false;
     loop {
         let mut retry = Retry::new("listing the shards", stop);
         let shards = loop {
@@ -45,8 +46,10 @@ pub(crate) async fn prepare<B: Backend>(
             }
         };
         let last = found(store, &shards, stop).await?.iter().map(|(_, found)| found.cut.epoch).max();
+        is_first |= last.is_none();
+        // Where another process made the first cuts meanwhile, they are as this one would have made them.
         if let Some(last) = last
-            && settings.from == StartMode::LastStoppedPoint
+            && (is_first || settings.from == StartMode::LastStoppedPoint)
         {
             return Ok(Some(last));
         }

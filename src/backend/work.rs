@@ -21,6 +21,8 @@ pub enum Ended {
     EndOfShard,
     /// Another process reads the shard now.
     Lost,
+    /// In the middle of a call that took too long after the stop: whether it took effect is not known.
+    CutOff,
 }
 
 /// Runs `work` for every shard of `stream` that `store` gives to this process, until `stop`: on [`Phase::Drain`] until
@@ -42,8 +44,14 @@ where
     W: Fn(Shard, Stop) -> F,
     F: Future<Output = Result<Ended, E>> + Send + 'static,
 {
-    let (finished, stoppers, tasks) = (BTreeSet::new(), BTreeMap::new(), JoinSet::new());
-    let mut crew = Crew { work, finished, undecided: false, stoppers, tasks };
+    let mut crew = Crew {
+        work,
+        finished: BTreeSet::new(),
+        stopped: BTreeSet::new(),
+        undecided: true,
+        stoppers: BTreeMap::new(),
+        tasks: JoinSet::new(),
+    };
     let mut failure = None;
     let mut look = Instant::now();
     loop {
@@ -54,9 +62,14 @@ where
         }
         if Instant::now() >= look {
             look = Instant::now() + store.hold_every();
-            if let Err(error) = crew.look(backend, store, stream, phase).await {
-                failure = failure.or(Some(error.into()));
-                continue;
+            match crew.look(backend, store, stream, phase).await {
+                // Others ended shards: their children may be free.
+                Ok(true) => look = Instant::now(),
+                Ok(false) => {}
+                Err(error) => {
+                    failure = failure.or(Some(error.into()));
+                    continue;
+                }
             }
         }
         if phase == Phase::Drain && crew.tasks.is_empty() && !crew.undecided {
@@ -69,6 +82,7 @@ where
             Some(ended) = crew.tasks.join_next(), if !crew.tasks.is_empty() => {
                 let (shard, ended) = ended.map_err(|why| BackendError::failed("a shard's task ended", why))?;
                 crew.stoppers.remove(&shard);
+                let phase = stop.phase().max(phase);
                 match ended {
                     Ok(Ended::Lost) => {
                         tracing::info!(%shard, "another process reads this shard now");
@@ -80,9 +94,13 @@ where
                         crew.finished.insert(shard.clone());
                     }
                     // One that was stopped because it was lost may come back.
-                    Ok(Ended::Stopped) if phase == Phase::Run => {}
+                    Ok(Ended::Stopped | Ended::CutOff) if phase == Phase::Run => {}
                     Ok(Ended::Stopped) => {
-                        crew.finished.insert(shard.clone());
+                        crew.stopped.insert(shard.clone());
+                    }
+                    Ok(Ended::CutOff) => {
+                        let why = format!("stopped while {shard} waited for a service");
+                        failure = failure.or(Some(BackendError::Stopped { why }.into()));
                     }
                     Err(error) => failure = failure.or(Some(error)),
                 }
@@ -102,8 +120,10 @@ async fn give_up(store: &impl CheckpointStore, shard: &ShardId) {
 /// The tasks that run.
 struct Crew<W, E> {
     work: W,
-    /// Not to be read (again) by this run: at their end, or stopped.
+    /// Read to their end, by whomever: their children may be read.
     finished: BTreeSet<ShardId>,
+    /// Not to be read again by this run.
+    stopped: BTreeSet<ShardId>,
     /// Whether there may soon be more to take.
     undecided: bool,
     stoppers: BTreeMap<ShardId, Stopper>,
@@ -120,32 +140,34 @@ where
         self.stoppers.values().for_each(|stopper| stopper.set(phase));
     }
 
-    /// Renews what is held, begins what is new, and stops what was lost.
+    /// Renews what is held, begins what is new, and stops what was lost. Says whether to look again at once.
     async fn look<B: Backend>(
         &mut self,
         backend: &B,
         store: &B::Checkpoints,
         stream: Stream,
         phase: Phase,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let shards = match backend.shards(stream).await {
             Ok(shards) => shards,
             Err(BackendError::Busy { why }) => {
-                later(&why);
-                return Ok(());
+                self.later(&why);
+                return Ok(false);
             }
             Err(error) => return Err(error),
         };
         let held = match store.hold(&self.readable(&shards), phase < Phase::Stop).await {
             Ok(held) => held,
             Err(BackendError::Busy { why }) => {
-                later(&why);
-                return Ok(());
+                self.later(&why);
+                return Ok(false);
             }
             Err(error) => return Err(error),
         };
+        let known = self.finished.len();
         self.finished.extend(held.ended);
-        self.undecided = held.undecided;
+        let news = self.finished.len() > known;
+        self.undecided = held.undecided || news;
         for (shard, stopper) in &self.stoppers {
             if !held.shards.contains(shard) {
                 stopper.set(Phase::Stop);
@@ -156,15 +178,23 @@ where
                 self.begin(shard, phase);
             }
         }
-        Ok(())
+        Ok(news)
     }
 
-    /// Not at its end, and every parent that is still listed is.
+    /// What is busy is looked at again soon.
+    fn later(&mut self, why: &str) {
+        tracing::warn!("sharing the shards: {why}; trying again");
+        self.undecided = true;
+    }
+
+    /// Neither at its end nor stopped, and every parent that is still listed is at its end.
     fn readable(&self, shards: &[Shard]) -> Vec<Shard> {
         let waited_for: BTreeSet<&ShardId> =
             shards.iter().map(|shard| &shard.id).filter(|shard| !self.finished.contains(shard)).collect();
         let may = |shard: &&Shard| {
-            waited_for.contains(&shard.id) && !shard.parents.iter().any(|parent| waited_for.contains(parent))
+            waited_for.contains(&shard.id)
+                && !self.stopped.contains(&shard.id)
+                && !shard.parents.iter().any(|parent| waited_for.contains(parent))
         };
         shards.iter().filter(may).cloned().collect()
     }
@@ -177,9 +207,4 @@ where
         let work = (self.work)(shard, stop);
         self.tasks.spawn(async move { (id, work.await) });
     }
-}
-
-/// What is busy is looked at again soon.
-fn later(why: &str) {
-    tracing::warn!("sharing the shards: {why}; trying again");
 }

@@ -162,8 +162,12 @@ impl Leased {
         let object = self.store(&tenure, place, &mut change).await?;
         let mut tenant = tenure.state.lock().await;
         let written = self.holder.write(&tenure, &mut tenant, change).await;
-        if matches!(written, Ok(()) | Err(BackendError::Closed { .. })) {
-            self.tidy(&mut tenant, object).await;
+        let is_certain = matches!(written, Ok(()) | Err(BackendError::Closed { .. }));
+        let superseded = if is_certain { superseded(&mut tenant, object) } else { Vec::new() };
+        // S3 may take its time: the lease is to be renewed meanwhile.
+        drop(tenant);
+        for object in superseded {
+            cut::delete(&self.shared, &object).await;
         }
         written.map(|()| if pending { Outbox::Pending } else { Outbox::Sent })
     }
@@ -184,17 +188,15 @@ impl Leased {
         change.put(CUT_OBJECT, object.clone().map(S));
         Ok(object)
     }
+}
 
-    /// Deletes the objects that the item points to no more.
-    async fn tidy(&self, tenant: &mut Tenant, now: Option<String>) {
-        let kept = now.filter(|_| tenant.is_held());
-        for object in std::mem::take(&mut tenant.objects) {
-            if kept.as_ref() != Some(&object) {
-                cut::delete(&self.shared, &object).await;
-            }
-        }
-        tenant.objects.extend(kept);
-    }
+/// The objects that the item points to no more.
+fn superseded(tenant: &mut Tenant, now: Option<String>) -> Vec<String> {
+    let kept = now.filter(|_| tenant.is_held());
+    let mut known = std::mem::take(&mut tenant.objects);
+    known.retain(|object| kept.as_ref() != Some(object));
+    tenant.objects.extend(kept);
+    known
 }
 
 impl Change {

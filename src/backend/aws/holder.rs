@@ -118,10 +118,17 @@ impl Holder {
         let now_ms = self.now_ms();
         book.look(now_ms, &seen);
         let plan = book.plan(now_ms, &seen, || getrandom::u64().unwrap_or_default());
+        let mut missed = false;
         for lease in seen.iter().filter(|lease| more && plan.take.contains(&lease.shard)) {
             match self.take(lease).await {
-                Ok(taken) => tracing::debug!(shard = %lease.shard, taken, "taking a lease"),
-                Err(BackendError::Busy { why }) => tracing::warn!("taking a lease: {why}; trying again"),
+                Ok(taken) => {
+                    tracing::debug!(shard = %lease.shard, taken, "taking a lease");
+                    missed |= !taken;
+                }
+                Err(BackendError::Busy { why }) => {
+                    tracing::warn!("taking a lease: {why}; trying again");
+                    missed = true;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -130,7 +137,7 @@ impl Holder {
         Ok(Held {
             shards: held.map(|lease| lease.shard.clone()).collect(),
             ended: ended.map(|lease| lease.shard.clone()).collect(),
-            undecided: plan.undecided,
+            undecided: plan.undecided || missed,
         })
     }
 

@@ -115,16 +115,19 @@ pub(super) async fn backlog(
 async fn oldest(cursor: &Cursor<'_>, place: &Place) -> Result<Option<Timestamp>> {
     let mut poll = Poll::open(cursor, place, 1).await?;
     let position = Position { place: place.clone(), complete_to: Timestamp::MIN };
-    let mut left = TRIES;
+    let (mut left, mut reached) = (TRIES, None);
     while let Some(read) = next(&mut poll, cursor, &position, &mut left).await? {
         if let Some(record) = read.records.first() {
             return Ok(Some(record.arrival));
         }
         if read.end || read.behind_ms == 0 {
-            break;
+            return Ok(None);
         }
+        let behind_ms = i64::try_from(read.behind_ms).unwrap_or(i64::MAX);
+        reached = Some(Timestamp::from_millis(read.asked.as_millis().saturating_sub(behind_ms)));
     }
-    Ok(None)
+    // A sparse shard answers empty many times: records may lie from here on.
+    Ok(reached)
 }
 
 /// The position behind the newest record. The clock decides only how far back it is looked for.

@@ -17,7 +17,7 @@ use logtally::{
 
 use super::{
     home::{HOSTS, Home},
-    load::{Rotation, Writer},
+    load::{Rotation, Writer, lines},
     oracle::{Counts, differences, replayed, totals},
 };
 use crate::aws::{
@@ -183,4 +183,20 @@ async fn every_line_is_counted_once_over_two_workers_a_split_a_merge_and_a_kill(
     found.clone_from(&cloud.published().await);
     let differences = differences(&expected, &found);
     assert!(differences.is_empty(), "{}\nsaid: {}", differences.join("\n"), home.said());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn once_reads_the_children_of_shards_that_earlier_runs_read_to_their_end() {
+    let cloud = Cloud::new().await;
+    let home = Home::with_environment(CONFIG, cloud.environment.clone());
+    for round in 1..=3 {
+        home.log(&lines("10.0.1.7", 100));
+        home.result("produce --once");
+        home.result("analyze --once");
+        let status = home.result("status --format json");
+        let rows = status.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let read: u64 = rows.filter_map(|row| row["lines"].as_u64()).sum();
+        assert_eq!(read, 100 * round, "{status}\n{}", home.said());
+        cloud.split().await;
+    }
 }
