@@ -275,6 +275,7 @@ async fn check_tries_what_the_stages_do_and_changes_nothing() {
     let failed: Vec<String> =
         said(&failed).lines().filter(|line| line.contains("FAILED")).map(str::to_owned).collect();
     insta::assert_snapshot!(failed.join("\n"), @r#"
+    write to stream none,FAILED,"stream none does not exist: create it (infra/deploy.sh does), or name another in [aws]"
     read stream none,FAILED,"stream none does not exist: create it (infra/deploy.sh does), or name another in [aws]"
     table other,FAILED,table other has another schema: its one key is to be leaseKey (infra/logtally.yaml makes it so)
     "#);
