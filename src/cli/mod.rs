@@ -30,6 +30,10 @@ const USAGE: u8 = 64;
 /// The exit code where help cannot be printed (`EX_IOERR`).
 const IO: u8 = 74;
 
+/// The SDK warns of each source of credentials and regions that it looks for in vain; what is missing is said once, by
+/// the error.
+const CHAIN: &str = "aws_config=error";
+
 const AFTER_HELP: &str = "\
 Examples:
   logtally replay access.log --reference hosts.csv     who called what, from a log at rest
@@ -142,8 +146,8 @@ impl Cli {
     pub fn filter(&self, configured: Option<String>) -> String {
         match (self.global.verbose, configured) {
             (0, Some(configured)) => configured,
-            (0, None) if self.command.is_service() => "logtally=info,warn".to_owned(),
-            (0, None) => "warn".to_owned(),
+            (0, None) if self.command.is_service() => format!("logtally=info,warn,{CHAIN}"),
+            (0, None) => format!("warn,{CHAIN}"),
             (1, _) => "logtally=debug,info".to_owned(),
             (2.., _) => "trace".to_owned(),
         }
