@@ -112,18 +112,21 @@ impl Holder {
     }
 
     /// As the port has it.
-    pub(super) async fn hold(self: &Arc<Self>, shards: &[Shard], more: bool) -> Result<Held> {
+    pub(super) async fn hold(self: &Arc<Self>, shards: &[Shard]) -> Result<Held> {
         let mut book = self.book.lock().await;
         let seen = self.look(shards).await?;
         let now_ms = self.now_ms();
         book.look(now_ms, &seen);
         let plan = book.plan(now_ms, &seen, || getrandom::u64().unwrap_or_default());
         let mut missed = false;
-        for lease in seen.iter().filter(|lease| more && plan.take.contains(&lease.shard)) {
+        for lease in seen.iter().filter(|lease| plan.take.contains(&lease.shard)) {
             match self.take(lease).await {
                 Ok(taken) => {
                     tracing::debug!(shard = %lease.shard, taken, "taking a lease");
                     missed |= !taken;
+                    if taken && plan.steals {
+                        book.stole(now_ms);
+                    }
                 }
                 Err(BackendError::Busy { why }) => {
                     tracing::warn!("taking a lease: {why}; trying again");

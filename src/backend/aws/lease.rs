@@ -51,6 +51,8 @@ pub(super) enum Standing {
 pub(super) struct Plan {
     /// The leases to take, on the condition that their counters are still those that were seen.
     pub(super) take: Vec<ShardId>,
+    /// What is to be taken is a living worker's; see [`Book::stole`].
+    pub(super) steals: bool,
     /// Some lease is in hands of which nobody knows whether they live.
     pub(super) undecided: bool,
 }
@@ -110,6 +112,7 @@ impl Book {
     /// Which of the leases that were just looked at this worker is to take: its fair share of what is open, else one
     /// that another worker has too many of. `random` decides between equals.
     pub(super) fn plan(&mut self, now_ms: u64, seen: &[Seen], mut random: impl FnMut() -> u64) -> Plan {
+        let may_steal = self.may_steal(now_ms);
         let wanted: Vec<&Seen> = seen.iter().filter(|lease| !lease.ended).collect();
         let (mut mine, mut open, mut undecided) = (0, Vec::new(), false);
         let mut loads: BTreeMap<&str, Vec<&Seen>> = BTreeMap::new();
@@ -126,14 +129,17 @@ impl Book {
         let target = wanted.len().div_ceil(loads.len() + 1);
         let need = target.saturating_sub(mine);
         open.sort_by_key(|(young, random, _)| (*young, *random));
-        let stealing = self.may_steal(now_ms) && open.is_empty();
         let due = open.iter().enumerate().filter(|(at, (young, ..))| *at < need || !young);
         let mut take: Vec<ShardId> = due.map(|(_, (.., lease))| lease.shard.clone()).collect();
-        if stealing && let Some(lease) = too_many(&loads, target, need, &mut random) {
-            self.steal_from_ms = Some(now_ms + self.cycle_ms());
-            take.push(lease.shard.clone());
-        }
-        Plan { take, undecided }
+        let stolen =
+            if may_steal && open.is_empty() { too_many(&loads, target, need, &mut random) } else { None };
+        take.extend(stolen.map(|lease| lease.shard.clone()));
+        Plan { take, steals: stolen.is_some(), undecided }
+    }
+
+    /// A lease was stolen: the next waits for a cycle. Who lost the race for one tries again at the next look.
+    pub(super) fn stole(&mut self, now_ms: u64) {
+        self.steal_from_ms = Some(now_ms + self.cycle_ms());
     }
 
     fn may_steal(&mut self, now_ms: u64) -> bool {

@@ -26,6 +26,9 @@ fn shard(number: usize) -> ShardId {
 fn planned(book: &mut Book, now_ms: u64, seen: &[Seen]) -> (usize, bool) {
     book.look(now_ms, seen);
     let plan = book.plan(now_ms, seen, || 0);
+    if plan.steals {
+        book.stole(now_ms);
+    }
     (plan.take.len(), plan.undecided)
 }
 
@@ -70,6 +73,18 @@ fn a_newcomer_steals_one_lease_a_cycle_and_none_in_the_first() {
     let cycle = book.cycle_ms();
     assert_eq!(stolen.len(), 3, "half of six: {stolen:?}");
     assert!(stolen[0] >= cycle && stolen.windows(2).all(|two| two[1] - two[0] >= cycle), "{stolen:?}");
+}
+
+#[test]
+fn who_lost_the_race_for_a_lease_steals_at_the_next_look() {
+    let mut book = Book::new(LEASE_MS);
+    let held = |counter| [lease(0, "a", counter), lease(1, "a", counter)];
+    let looks = 2 * book.cycle_ms() / LOOK_MS;
+    let stealing = (0..looks).filter(|look| {
+        book.look(look * LOOK_MS, &held(*look));
+        book.plan(look * LOOK_MS, &held(*look), || 0).steals
+    });
+    assert_eq!(stealing.count() as u64, looks - book.cycle_ms().div_ceil(LOOK_MS), "all but the first cycle");
 }
 
 #[test]
@@ -213,9 +228,11 @@ impl Fleet {
         worker.book.look(clock_ms, &seen);
         let plan = worker.book.plan(clock_ms, &seen, || self.random());
         for (number, lease) in seen.iter().enumerate().filter(|(_, lease)| plan.take.contains(&lease.shard)) {
-            worker
-                .held
-                .extend(self.write(number, lease.counter, &worker.name).map(|counter| (number, counter)));
+            let taken = self.write(number, lease.counter, &worker.name);
+            if taken.is_some() && plan.steals {
+                worker.book.stole(clock_ms);
+            }
+            worker.held.extend(taken.map(|counter| (number, counter)));
         }
         worker.next_ms = self.now_ms + LOOK_MS - LATENCY_MS + self.random() % LATENCY_MS;
         self.workers.insert(at, worker);
