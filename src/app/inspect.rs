@@ -18,7 +18,7 @@ use crate::{
     cli::{AuditArgs, StatusArgs},
     clock::Clock,
     config::Config,
-    engine::time::Timestamp,
+    engine::{state::State, time::Timestamp},
     render::{Align, Cell, Column, Format, Report, render},
     tail,
 };
@@ -181,38 +181,41 @@ fn shards(books: &Books, cuts: &[ShardCut], now: Timestamp) -> Report {
         let Some(ShardCut { state, .. }) = cuts.iter().find(|cut| cut.shard == *id) else {
             return vec![id.clone().into(), stats.appended_bytes.into(), unread.into()];
         };
-        let counters = &state.counters;
-        let behind = seconds_since(state.complete_to, now);
-        vec![
-            id.clone().into(),
-            stats.appended_bytes.into(),
-            unread.into(),
-            counters.read.into(),
-            counters.counted.into(),
-            counters.malformed_lines().into(),
-            counters.duplicate.into(),
-            counters.late.into(),
-            (state.open.requests() + state.late.requests()).into(),
+        let mut row = vec![id.clone().into(), stats.appended_bytes.into(), unread.into()];
+        row.extend(counted(state));
+        row.extend([
             (state.complete_to.as_millis() > i64::MIN).then_some(state.complete_to).into(),
-            behind.into(),
-        ]
+            seconds_since(state.complete_to, now).into(),
+        ]);
+        row
     };
-    Report {
-        columns: columns(&[
-            ("shard", "Shard"),
-            ("appendedBytes", "Bytes taken#"),
-            ("unreadBytes", "Unread#"),
-            ("lines", "Lines#"),
-            ("counted", "Counted#"),
-            ("malformed", "Malformed#"),
-            ("duplicate", "Duplicate#"),
-            ("late", "Late#"),
-            ("open", "In windows#"),
-            ("completeTo", "Complete to"),
-            ("behindSeconds", "Behind s#"),
-        ]),
-        rows: books.input.iter().map(row).collect(),
-    }
+    let stream = [("shard", "Shard"), ("appendedBytes", "Bytes taken#"), ("unreadBytes", "Unread#")];
+    let mark = [("completeTo", "Complete to"), ("behindSeconds", "Behind s#")];
+    let names = [&stream[..], &COUNTED[..], &mark[..]].concat();
+    Report { columns: columns(&names), rows: books.input.iter().map(row).collect() }
+}
+
+/// The columns of [`counted`].
+pub(super) const COUNTED: [(&str, &str); 6] = [
+    ("lines", "Lines#"),
+    ("counted", "Counted#"),
+    ("malformed", "Malformed#"),
+    ("duplicate", "Duplicate#"),
+    ("late", "Late#"),
+    ("open", "In windows#"),
+];
+
+/// What became of a shard's lines.
+pub(super) fn counted(state: &State) -> [Cell; 6] {
+    let counters = &state.counters;
+    [
+        counters.read.into(),
+        counters.counted.into(),
+        counters.malformed_lines().into(),
+        counters.duplicate.into(),
+        counters.late.into(),
+        (state.open.requests() + state.late.requests()).into(),
+    ]
 }
 
 pub(super) fn malformed(cuts: &[ShardCut]) -> Report {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use crate::{
     app::{
         Error, Exit,
-        inspect::{columns, malformed, seconds_since},
+        inspect::{COUNTED, columns, counted, malformed, seconds_since},
     },
     audit::{self, ShardCut},
     backend::{Outbox, Stage, StoredCheckpoint, StoredLease, aws::Aws},
@@ -57,33 +57,19 @@ fn inputs(cuts: &[(&StoredLease, Option<ShardCut>)], now: Timestamp) -> Report {
     let row = |(lease, cut): &(&StoredLease, Option<ShardCut>)| {
         let mut row = place(lease);
         if let Some(ShardCut { state, .. }) = cut {
-            let (counters, complete) = (&state.counters, state.complete_to);
+            let complete = state.complete_to;
             row.extend([
                 (complete > Timestamp::MIN).then_some(complete).into(),
                 (complete > Timestamp::MIN).then(|| seconds_since(complete, now)).into(),
-                counters.read.into(),
-                counters.counted.into(),
-                counters.malformed_lines().into(),
-                counters.duplicate.into(),
-                counters.late.into(),
-                (state.open.requests() + state.late.requests()).into(),
-                outbox(lease.outbox).into(),
             ]);
+            row.extend(counted(state));
+            row.push(outbox(lease.outbox).into());
         }
         row
     };
-    let own = [
-        ("completeTo", "Complete to"),
-        ("behindSeconds", "Behind s#"),
-        ("lines", "Lines#"),
-        ("counted", "Counted#"),
-        ("malformed", "Malformed#"),
-        ("duplicate", "Duplicate#"),
-        ("late", "Late#"),
-        ("open", "In windows#"),
-        ("outbox", "Outbox"),
-    ];
-    Report { columns: columns(&[&PLACE[..], &own[..]].concat()), rows: cuts.iter().map(row).collect() }
+    let own = [("completeTo", "Complete to"), ("behindSeconds", "Behind s#")];
+    let names = [&PLACE[..], &own[..], &COUNTED[..], &[("outbox", "Outbox")][..]].concat();
+    Report { columns: columns(&names), rows: cuts.iter().map(row).collect() }
 }
 
 fn outputs(leases: &[StoredLease], now: Timestamp) -> Report {

@@ -1,6 +1,8 @@
 //! Where things live: which backend the configuration means, and which store a location names. Starts no stage.
 
 use bytes::Bytes;
+#[cfg(feature = "aws")]
+use tokio::sync::OnceCell;
 
 #[cfg(feature = "aws")]
 use crate::backend::aws::{self, Aws, Clients, Object};
@@ -48,8 +50,16 @@ async fn on_aws(config: &Config, stages: &[Stage], clock: &Clock) -> Result<Plac
 /// The AWS backend that a configuration means, for `stages`.
 #[cfg(feature = "aws")]
 pub(crate) async fn aws(config: &Config, stages: &[Stage], clock: &Clock) -> Result<Aws, Error> {
+    on(clients().await?, config, stages, clock).await
+}
+
+/// One set of clients for the process: what finds region and credentials asks once.
+#[cfg(feature = "aws")]
+async fn clients() -> Result<Clients, Error> {
+    static CLIENTS: OnceCell<Clients> = OnceCell::const_new();
     // The chain of sources of the SDK makes a large future.
-    on(Box::pin(Clients::from_environment()).await?, config, stages, clock).await
+    let made = CLIENTS.get_or_try_init(|| Box::pin(Clients::from_environment())).await;
+    Ok(made?.clone())
 }
 
 /// As [`aws`], with these clients.
@@ -123,7 +133,7 @@ impl ReferencePlace {
 #[cfg(feature = "aws")]
 async fn in_s3(location: &str) -> Result<ReferencePlace, Error> {
     let name = location.parse()?;
-    Ok(ReferencePlace::S3(Clients::from_environment().await?.object(name)))
+    Ok(ReferencePlace::S3(clients().await?.object(name)))
 }
 
 #[cfg(not(feature = "aws"))]

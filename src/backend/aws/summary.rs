@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::{
     backend::{
-        Result, Stream,
+        BackendError, Result, Stream,
         aws::{Clients, error::Call},
         record::MAX_RECORD,
     },
@@ -47,12 +47,20 @@ pub(super) struct Summaries(Mutex<[Option<(Instant, Summary)>; 2]>);
 impl Summaries {
     /// What is said of `stream`, called `name`.
     pub(super) async fn of(&self, clients: &Clients, stream: Stream, name: &str) -> Result<Summary> {
-        if let Some(known) = self.known(stream) {
-            return Ok(known);
+        let known = self.known(stream);
+        if let Some((since, known)) = &known
+            && since.elapsed() < FRESH
+        {
+            return Ok(known.clone());
         }
         let asked = clients.kinesis.describe_stream_summary().stream_name(name).send().await;
         let call = Call { action: "kinesis:DescribeStreamSummary", kind: "stream", name };
-        let said = asked.map_err(|error| call.fault(error))?.stream_description_summary;
+        let said = match (asked.map_err(|error| call.fault(error)), known) {
+            (Ok(said), _) => said.stream_description_summary,
+            // What was said before hardly ever changes, and nobody is to wait for it.
+            (Err(BackendError::Busy { .. }), Some((_, known))) => return Ok(known),
+            (Err(error), _) => return Err(error),
+        };
         let kib = said.as_ref().and_then(|said| said.max_record_size_in_kib);
         let strategy = said.as_ref().and_then(|said| said.record_distribution_strategy.as_ref());
         let summary = Summary {
@@ -68,14 +76,13 @@ impl Summaries {
         Ok(summary)
     }
 
-    fn known(&self, stream: Stream) -> Option<Summary> {
+    fn known(&self, stream: Stream) -> Option<(Instant, Summary)> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let of = match stream {
             Stream::Input => known.first(),
             Stream::Output => known.last(),
         };
-        let (since, summary) = of?.as_ref()?;
-        (since.elapsed() < FRESH).then(|| summary.clone())
+        of?.clone()
     }
 
     fn remember(&self, stream: Stream, summary: Summary) {
