@@ -78,9 +78,12 @@ impl Patterns {
 
     /// Whether nothing in this directory may be opened.
     pub(crate) fn is_private(&self, directory: &Path) -> bool {
-        let id = |path: &Path| fs::metadata(path).ok().map(|metadata| FileId::of(&metadata));
-        let private = self.private.as_deref().and_then(id);
+        let private = self.private_id();
         private.is_some() && private == id(directory)
+    }
+
+    fn private_id(&self) -> Option<FileId> {
+        self.private.as_deref().and_then(id)
     }
 
     /// Looks through the directories.
@@ -93,6 +96,7 @@ impl Patterns {
         let mut walk = Walk {
             patterns: self,
             roots,
+            private: self.private_id(),
             notices,
             entries: 0,
             directories: HashMap::new(),
@@ -129,6 +133,8 @@ struct Walk<'a> {
     patterns: &'a Patterns,
     /// Where links may lead; unused if they may lead anywhere.
     roots: Vec<PathBuf>,
+    /// Where nothing may be opened.
+    private: Option<FileId>,
     notices: &'a mut Notices,
     entries: usize,
     directories: HashMap<PathBuf, Entries>,
@@ -141,10 +147,9 @@ impl Walk<'_> {
         let Some((part, rest)) = parts.split_first() else {
             return;
         };
-        if self.patterns.is_private(directory) {
+        if !self.visit(directory) {
             return;
         }
-        self.visit(directory);
         if let Part::Literal(name) = part {
             self.follow(&directory.join(name), None, rest, depth);
             return;
@@ -224,12 +229,18 @@ impl Walk<'_> {
         None
     }
 
-    fn visit(&mut self, directory: &Path) {
-        if !self.listing.directories.contains_key(directory)
-            && let Ok(metadata) = fs::metadata(directory)
-        {
-            self.listing.directories.insert(directory.to_owned(), FileId::of(&metadata));
+    /// Remembers a directory that can hold matches; false if nothing in it may be opened.
+    fn visit(&mut self, directory: &Path) -> bool {
+        if self.listing.directories.contains_key(directory) {
+            return true;
         }
+        let Ok(metadata) = fs::metadata(directory) else { return true };
+        let id = FileId::of(&metadata);
+        if self.private == Some(id) {
+            return false;
+        }
+        self.listing.directories.insert(directory.to_owned(), id);
+        true
     }
 
     /// The entries of a directory, each read once in a scan.
@@ -264,6 +275,10 @@ impl Walk<'_> {
         let notice = Notice::Unreadable { path: path.to_owned(), why: error.to_string() };
         self.notices.stands(notice);
     }
+}
+
+fn id(path: &Path) -> Option<FileId> {
+    fs::metadata(path).ok().map(|metadata| FileId::of(&metadata))
 }
 
 fn refused(kind: fs::FileType) -> Option<&'static str> {
