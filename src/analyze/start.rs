@@ -45,11 +45,13 @@ pub(crate) async fn prepare<B: Backend>(
                 break shards;
             }
         };
-        let last = found(store, &shards, stop).await?.iter().map(|(_, found)| found.cut.epoch).max();
+        let found = found(store, &shards, stop).await?;
+        let last = found.iter().map(|(_, found)| found.cut.epoch).max();
         is_first |= last.is_none();
-        // Where another process made the first cuts meanwhile, they are as this one would have made them.
+        // Where another process made all the first cuts meanwhile, they are as this one would have made them.
+        let is_made = is_first && found.len() == shards.len();
         if let Some(last) = last
-            && (is_first || settings.from == StartMode::LastStoppedPoint)
+            && (is_made || settings.from == StartMode::LastStoppedPoint)
         {
             return Ok(Some(last));
         }
@@ -60,7 +62,7 @@ pub(crate) async fn prepare<B: Backend>(
         match replaced {
             Ok(epoch) => return Ok(Some(epoch)),
             // Somebody else makes the first cuts just now.
-            Err(AnalyzeError::Backend(BackendError::Closed { .. })) if last.is_none() => {}
+            Err(AnalyzeError::Backend(BackendError::Closed { .. })) if is_first => {}
             Err(AnalyzeError::Backend(BackendError::Busy { why })) => {
                 tracing::warn!("taking the shards: {why}; trying again");
             }

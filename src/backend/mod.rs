@@ -353,9 +353,9 @@ pub trait CheckpointStore: Clone + Send + Sync + 'static {
     /// How often [`hold`](Self::hold) is to be called while any shard is being read.
     fn hold_every(&self) -> Duration;
 
-    /// Renews what this process holds of `shards`, takes what is free up to its fair share if `more`, and says what it
-    /// holds now. A shard that is missing from the answer was lost to another process.
-    fn hold(&self, shards: &[Shard], more: bool) -> impl Future<Output = Result<Held>> + Send;
+    /// Renews what this process holds of `shards`, takes what is free up to its fair share, and says what it holds now. A
+    /// shard that is missing from the answer was lost to another process. Cancel-safe.
+    fn hold(&self, shards: &[Shard]) -> impl Future<Output = Result<Held>> + Send;
 
     /// Takes every shard, so that this process may replace each cut; [`BackendError::Closed`] if another one is at
     /// work. May wait as long as it takes to see that nobody is.

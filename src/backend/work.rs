@@ -60,9 +60,20 @@ where
         if phase == Phase::Stop && crew.tasks.is_empty() {
             return failure.map_or(Ok(()), Err);
         }
-        if Instant::now() >= look {
+        let next = if phase == Phase::Run { Phase::Drain } else { Phase::Stop };
+        // Who is stopping begins nothing, and its saves renew what it holds.
+        if phase < Phase::Stop && Instant::now() >= look {
             look = Instant::now() + store.hold_every();
-            match crew.look(backend, store, stream, phase).await {
+            let looked = tokio::select! {
+                biased;
+                // A service that does not answer holds up no stop.
+                () = stop.reached(next) => {
+                    look = Instant::now();
+                    continue;
+                }
+                looked = crew.look(backend, store, stream, phase) => looked,
+            };
+            match looked {
                 // Others ended shards: their children may be free.
                 Ok(true) => look = Instant::now(),
                 Ok(false) => {}
@@ -75,36 +86,27 @@ where
         if phase == Phase::Drain && crew.tasks.is_empty() && !crew.undecided {
             return Ok(());
         }
-        let next = if phase == Phase::Run { Phase::Drain } else { Phase::Stop };
         tokio::select! {
             () = stop.reached(next), if phase < Phase::Stop => {}
-            () = tokio::time::sleep_until(look) => {}
-            Some(ended) = crew.tasks.join_next(), if !crew.tasks.is_empty() => {
-                let (shard, ended) = ended.map_err(|why| BackendError::failed("a shard's task ended", why))?;
-                crew.stoppers.remove(&shard);
-                let phase = stop.phase().max(phase);
-                match ended {
-                    Ok(Ended::Lost) => {
-                        tracing::info!(%shard, "another process reads this shard now");
-                        continue;
-                    }
-                    // Children may follow.
-                    Ok(Ended::EndOfShard) => {
+            () = tokio::time::sleep_until(look), if phase < Phase::Stop => {}
+            Some(ended) = crew.tasks.join_next(), if !crew.tasks.is_empty() => match ended {
+                Ok((shard, ended)) => {
+                    // At its end: children may follow.
+                    if matches!(ended, Ok(Ended::EndOfShard)) {
                         look = Instant::now();
-                        crew.finished.insert(shard.clone());
                     }
-                    // One that was stopped because it was lost may come back.
-                    Ok(Ended::Stopped | Ended::CutOff) if phase == Phase::Run => {}
-                    Ok(Ended::Stopped) => {
-                        crew.stopped.insert(shard.clone());
+                    let is_lost = matches!(ended, Ok(Ended::Lost));
+                    if let Err(error) = crew.note(&shard, ended, stop.phase().max(phase)) {
+                        failure = failure.or(Some(error));
                     }
-                    Ok(Ended::CutOff) => {
-                        let why = format!("stopped while {shard} waited for a service");
-                        failure = failure.or(Some(BackendError::Stopped { why }.into()));
+                    if !is_lost {
+                        give_up(store, &shard).await;
                     }
-                    Err(error) => failure = failure.or(Some(error)),
                 }
-                give_up(store, &shard).await;
+                Err(why) => {
+                    let error = BackendError::failed("a shard's task ended", why);
+                    failure = failure.or(Some(error.into()));
+                }
             }
         }
     }
@@ -140,7 +142,33 @@ where
         self.stoppers.values().for_each(|stopper| stopper.set(phase));
     }
 
+    /// Notes how the work on `shard` ended, and whether that ends the rest.
+    fn note(&mut self, shard: &ShardId, ended: Result<Ended, E>, phase: Phase) -> Result<(), E>
+    where
+        E: From<BackendError>,
+    {
+        self.stoppers.remove(shard);
+        match ended? {
+            Ended::Lost => tracing::info!(%shard, "another process reads this shard now"),
+            Ended::EndOfShard => {
+                self.finished.insert(shard.clone());
+            }
+            // One that was stopped because it was lost may come back.
+            Ended::CutOff if phase < Phase::Stop => {}
+            Ended::Stopped if phase == Phase::Run => {}
+            Ended::Stopped => {
+                self.stopped.insert(shard.clone());
+            }
+            Ended::CutOff => {
+                let why = format!("stopped while {shard} waited for a service");
+                return Err(BackendError::Stopped { why }.into());
+            }
+        }
+        Ok(())
+    }
+
     /// Renews what is held, begins what is new, and stops what was lost. Says whether to look again at once.
+    /// Cancel-safe: it changes nothing before the answers are there.
     async fn look<B: Backend>(
         &mut self,
         backend: &B,
@@ -156,7 +184,7 @@ where
             }
             Err(error) => return Err(error),
         };
-        let held = match store.hold(&self.readable(&shards), phase < Phase::Stop).await {
+        let held = match store.hold(&self.readable(&shards)).await {
             Ok(held) => held,
             Err(BackendError::Busy { why }) => {
                 self.later(&why);
@@ -174,7 +202,7 @@ where
             }
         }
         for shard in shards.into_iter().filter(|shard| held.shards.contains(&shard.id)) {
-            if phase < Phase::Stop && !self.stoppers.contains_key(&shard.id) {
+            if !self.stoppers.contains_key(&shard.id) {
                 self.begin(shard, phase);
             }
         }

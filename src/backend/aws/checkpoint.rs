@@ -67,10 +67,10 @@ impl CheckpointStore for Checkpoints {
         }
     }
 
-    async fn hold(&self, shards: &[Shard], more: bool) -> Result<Held> {
+    async fn hold(&self, shards: &[Shard]) -> Result<Held> {
         match &self.0 {
-            Kept::Local(store) => store.hold(shards, more).await,
-            Kept::Leased(store) => store.holder.hold(shards, more).await,
+            Kept::Local(store) => store.hold(shards).await,
+            Kept::Leased(store) => store.holder.hold(shards).await,
         }
     }
 

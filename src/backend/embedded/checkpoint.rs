@@ -50,7 +50,7 @@ impl CheckpointStore for Checkpoints {
         LOOK_EVERY
     }
 
-    async fn hold(&self, shards: &[Shard], _more: bool) -> Result<Held> {
+    async fn hold(&self, shards: &[Shard]) -> Result<Held> {
         Ok(Held { shards: shards.iter().map(|shard| shard.id.clone()).collect(), ..Held::default() })
     }
 

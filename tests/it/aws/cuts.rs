@@ -210,7 +210,7 @@ async fn what_the_table_refuses_is_said_in_one_line() {
         let aws = logtally::backend::aws::Aws::open(clients, settings).await.unwrap();
         let store = aws.checkpoints(Stage::Analyze).await.unwrap();
         let failures = [
-            store.hold(&shards, true).await.unwrap_err(),
+            store.hold(&shards).await.unwrap_err(),
             store.hold_all(&shards).await.unwrap_err(),
             store.load(&shards[0].id).await.unwrap_err(),
         ];

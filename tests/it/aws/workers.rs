@@ -59,7 +59,7 @@ pub(crate) struct Worker(pub(crate) Checkpoints);
 
 impl Worker {
     pub(crate) async fn hold(&self, shards: &[Shard]) -> Held {
-        self.0.hold(shards, true).await.unwrap()
+        self.0.hold(shards).await.unwrap()
     }
 
     /// Comes back until it holds as many of `shards`.

@@ -9,8 +9,12 @@ use logtally::backend::{
 };
 use tempfile::TempDir;
 
-use super::{Place, TestClock, stream};
-use crate::aws::double::Kinesis;
+use super::{Place, TestClock, state, stream};
+use crate::aws::{
+    bridge::Bridge,
+    double::Kinesis,
+    moto::{Moto, config},
+};
 
 const RETENTION_MS: i64 = 24 * 3_600_000;
 
@@ -19,6 +23,8 @@ struct Doubles {
     directory: TempDir,
     clock: TestClock,
     fan_out: bool,
+    /// `DynamoDB` and `CloudWatch`, where a part of the contract needs them.
+    state: Option<(Moto, Bridge)>,
 }
 
 impl Doubles {
@@ -28,7 +34,16 @@ impl Doubles {
             directory: tempfile::tempdir().unwrap(),
             clock: TestClock::going(),
             fan_out: false,
+            state: None,
         }
+    }
+
+    async fn with_state() -> Self {
+        let moto = Moto::start();
+        moto.create_table_of_leases("logtally-leases").await;
+        moto.create_ledger("logtally-ledger").await;
+        let bridge = Bridge::start(moto.endpoint());
+        Self { state: Some((moto, bridge)), ..Self::new().await }
     }
 
     async fn with_fan_out() -> Self {
@@ -47,7 +62,12 @@ impl Place for Doubles {
             local: Some(local),
             ..Settings::new("worker", self.clock.clock())
         };
-        Aws::open(Clients::new(&self.kinesis.config), settings).await.unwrap()
+        let clients = match &self.state {
+            // The bridge hands on what is not for CloudWatch.
+            Some((_, bridge)) => Clients::new(&config(bridge.endpoint())).with_kinesis(&self.kinesis.config),
+            None => Clients::new(&self.kinesis.config),
+        };
+        Aws::open(clients, settings).await.unwrap()
     }
 
     fn clock(&self) -> &TestClock {
@@ -76,35 +96,14 @@ impl Place for Doubles {
     }
 }
 
-macro_rules! contract {
-    ($place:expr; $($part:ident::$name:ident,)+) => {
-        $(
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                $part::$name(&$place.await).await;
-            }
-        )+
-    };
-}
+contract_of_streams!(Doubles::new());
 
 contract! {
-    Doubles::new();
-    stream::keeps_the_order_within_a_shard,
-    stream::gives_back_what_was_appended,
-    stream::divides_the_whole_hash_space,
-    stream::places_by_hash_key_or_md5,
-    stream::keeps_what_it_acknowledged,
-    stream::starts_where_it_is_told,
-    stream::refuses_a_shard_it_does_not_have,
-    stream::refuses_what_kinesis_would,
-    stream::is_complete_to_the_time_of_asking_at_the_tip,
-    stream::stamps_arrivals_in_order_whatever_the_clock_does,
-    stream::reads_what_several_processes_append,
-    stream::never_gives_what_it_declared_complete,
-    stream::takes_appends_at_once,
-    stream::loses_nothing_when_a_read_is_cancelled,
-    stream::says_what_is_gone,
-    stream::stores_sources_with_their_records,
+    Doubles::with_state();
+    state::saves_a_cut_and_its_outbox_once,
+    state::gives_a_shard_to_one_holder,
+    state::adds_a_parcel_once,
+    state::keeps_the_cut_of_an_unknown_shard_apart,
 }
 
 /// What differs where a shard is sent instead of asked for: reading.

@@ -50,34 +50,10 @@ impl Place for Directory {
     }
 }
 
-macro_rules! contract {
-    ($($part:ident::$name:ident,)+) => {
-        $(
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                $part::$name(&Directory::new()).await;
-            }
-        )+
-    };
-}
+contract_of_streams!(async { Directory::new() });
 
 contract! {
-    stream::keeps_the_order_within_a_shard,
-    stream::gives_back_what_was_appended,
-    stream::divides_the_whole_hash_space,
-    stream::places_by_hash_key_or_md5,
-    stream::keeps_what_it_acknowledged,
-    stream::starts_where_it_is_told,
-    stream::refuses_a_shard_it_does_not_have,
-    stream::refuses_what_kinesis_would,
-    stream::is_complete_to_the_time_of_asking_at_the_tip,
-    stream::stamps_arrivals_in_order_whatever_the_clock_does,
-    stream::reads_what_several_processes_append,
-    stream::never_gives_what_it_declared_complete,
-    stream::takes_appends_at_once,
-    stream::loses_nothing_when_a_read_is_cancelled,
-    stream::says_what_is_gone,
-    stream::stores_sources_with_their_records,
+    async { Directory::new() };
     state::saves_a_cut_and_its_outbox_once,
     state::gives_a_stage_to_one_holder,
     state::gives_a_shard_to_one_holder,

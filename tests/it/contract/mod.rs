@@ -1,5 +1,42 @@
 //! What every backend must do, told once and run on each. Knows none of them: each brings a [`Place`].
 
+/// Tests that a place keeps these parts of the contract, each with a place of its own.
+macro_rules! contract {
+    ($place:expr; $($part:ident::$name:ident,)+) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                $part::$name(&$place.await).await;
+            }
+        )+
+    };
+}
+
+/// Everything that streams must do.
+macro_rules! contract_of_streams {
+    ($place:expr) => {
+        contract! {
+            $place;
+            stream::keeps_the_order_within_a_shard,
+            stream::gives_back_what_was_appended,
+            stream::divides_the_whole_hash_space,
+            stream::places_by_hash_key_or_md5,
+            stream::keeps_what_it_acknowledged,
+            stream::starts_where_it_is_told,
+            stream::refuses_a_shard_it_does_not_have,
+            stream::refuses_what_kinesis_would,
+            stream::is_complete_to_the_time_of_asking_at_the_tip,
+            stream::stamps_arrivals_in_order_whatever_the_clock_does,
+            stream::reads_what_several_processes_append,
+            stream::never_gives_what_it_declared_complete,
+            stream::takes_appends_at_once,
+            stream::loses_nothing_when_a_read_is_cancelled,
+            stream::says_what_is_gone,
+            stream::stores_sources_with_their_records,
+        }
+    };
+}
+
 #[cfg(feature = "aws")]
 mod aws;
 mod embedded;

@@ -5,7 +5,7 @@ use logtally::{
         Backend, BackendError, Checkpoint, CheckpointStore, Datum, MetricSink, Outbox, Outgoing, Parcel,
         Published, SequenceNumber, Series, Shard, ShardId, Stage, Stream,
     },
-    engine::time::Timestamp,
+    engine::time::{Timestamp, WindowSize},
 };
 
 use super::{Place, append, drain_all, record, texts};
@@ -16,7 +16,7 @@ fn cut(position: &str, state: &[u8]) -> Checkpoint {
 
 /// Holds all of `shards`, as a stage does before it loads and saves their cuts.
 async fn hold(store: &impl CheckpointStore, shards: &[Shard]) {
-    let held = store.hold(shards, true).await.unwrap();
+    let held = store.hold(shards).await.unwrap();
     assert!(shards.iter().all(|shard| held.shards.contains(&shard.id)), "{held:?}");
 }
 
@@ -82,7 +82,7 @@ pub(crate) async fn gives_a_shard_to_one_holder(place: &impl Place) {
             second => Some(second.unwrap()),
         };
         if let Some(second) = &second {
-            assert_eq!(second.hold(&shards, true).await.unwrap().shards, []);
+            assert_eq!(second.hold(&shards).await.unwrap().shards, []);
             second.load(&shards[0].id).await.unwrap();
             let refused = second.save(&shards[0].id, cut("1", b"second"), Vec::new()).await;
             assert!(matches!(refused, Err(BackendError::Closed { .. })), "{refused:?}");
@@ -103,6 +103,8 @@ pub(crate) async fn gives_a_shard_to_one_holder(place: &impl Place) {
     }
 }
 
+const WINDOW_MS: i64 = WindowSize::FIVE_MINUTES.as_millis();
+
 fn parcel(id: &str, datums: Vec<Datum>) -> Parcel {
     Parcel { id: id.to_owned(), datums, rows: Vec::new() }
 }
@@ -120,11 +122,13 @@ fn datum(application: &str, millis: i64, value: f64) -> Datum {
 
 pub(crate) async fn adds_a_parcel_once(place: &impl Place) {
     let backend = place.open().await;
-    let start = place.clock().now().as_millis();
+    // CloudWatch tells only times apart that lie in different minutes.
+    let start = WindowSize::FIVE_MINUTES.start_of(place.clock().now()).as_millis() - WINDOW_MS;
     let mut metrics = backend.metrics().await.unwrap();
     let first = || parcel("p/1/shard/1/0", vec![datum("Billing", start, 5.0), datum("Shop", start, 1.0)]);
-    let second =
-        || parcel("p/1/shard/2/0", vec![datum("Billing", start, 2.5), datum("Billing", start + 1_000, 1.0)]);
+    let second = || {
+        parcel("p/1/shard/2/0", vec![datum("Billing", start, 2.5), datum("Billing", start + WINDOW_MS, 1.0)])
+    };
     let counted =
         |parcels, duplicates, datums| Published { parcels, duplicates, datums, ..Published::default() };
     assert_eq!(metrics.publish(vec![first(), first()]).await.unwrap(), counted(1, 1, 2));
@@ -135,13 +139,13 @@ pub(crate) async fn adds_a_parcel_once(place: &impl Place) {
     assert_eq!(metrics.publish(Vec::new()).await.unwrap(), Published::default());
 
     let from = Timestamp::from_millis(start);
-    let read = backend.read_metrics("RequestCount", from, from.plus_millis(1_001)).await.unwrap();
+    let read = backend.read_metrics("RequestCount", from, from.plus_millis(WINDOW_MS + 1)).await.unwrap();
     let expected =
-        [datum("Billing", start, 7.5), datum("Billing", start + 1_000, 1.0), datum("Shop", start, 1.0)];
+        [datum("Billing", start, 7.5), datum("Billing", start + WINDOW_MS, 1.0), datum("Shop", start, 1.0)];
     assert_eq!(read, expected);
-    let read = backend.read_metrics("RequestCount", from, from.plus_millis(1_000)).await.unwrap();
+    let read = backend.read_metrics("RequestCount", from, from.plus_millis(WINDOW_MS)).await.unwrap();
     assert_eq!(read.len(), 2, "the end is exclusive");
-    assert!(backend.read_metrics("Nothing", from, Timestamp::MAX).await.unwrap().is_empty());
+    assert!(backend.read_metrics("Nothing", from, from.plus_millis(WINDOW_MS)).await.unwrap().is_empty());
 }
 
 pub(crate) async fn keeps_the_cut_of_an_unknown_shard_apart(place: &impl Place) {
