@@ -6,12 +6,12 @@ use tokio::time::Instant;
 
 use crate::{
     analyze::{
-        AnalyzeError, Progress, Settings,
+        AnalyzeError, Progress, Settings, StartMode,
         start::{engine, load, origin, outgoing},
     },
     backend::{
-        Append, Backend, BackendError, Batch, Checkpoint, CheckpointStore, Outbox, SequenceNumber, Shard,
-        StartAt, Stream, StreamWriter,
+        Append, Backend, BackendError, Batch, Checkpoint, CheckpointStore, Loss, Outbox, SequenceNumber,
+        Shard, ShardId, StartAt, Stream, StreamWriter,
         retry::{Retry, next_batch, reader},
         work::Ended,
     },
@@ -89,6 +89,7 @@ impl<B: Backend> Worker<B> {
         } else {
             // Ids that were given before, if the shard's cut was deleted, are of an earlier epoch.
             self.epoch = self.epoch.max(self.settings.first_epoch);
+            Box::pin(self.close_parents(&shard)).await?;
             (State::new(self.settings.plan.window), None, Vec::new())
         };
         if ended && outbox.is_empty() {
@@ -122,6 +123,31 @@ impl<B: Backend> Worker<B> {
         }
         running.pack(&rows);
         Ok(Some(running))
+    }
+
+    /// Ends the parents of a new shard that were not read to their end. Parents are waited for as long as the stream
+    /// lists them: these have left the list, and what they held is past retention.
+    pub(super) async fn close_parents(&self, shard: &Shard) -> Result<(), AnalyzeError> {
+        for parent in &shard.parents {
+            let Some(found) = load(&self.store, parent, &self.stop).await? else { continue };
+            if !found.cut.ended {
+                if self.settings.from == StartMode::LastStoppedPoint && !self.settings.accept_loss {
+                    return Err(left_the_list(parent, &shard.id).into());
+                }
+                tracing::warn!(shard = %parent, "going on without what is past retention: it left the list unread");
+            }
+            if !found.cut.ended || found.outbox == Outbox::Pending {
+                let parent = Shard { id: parent.clone(), parents: Vec::new(), closed: true, ..shard.clone() };
+                self.store.seize(&parent).await?;
+                // A parent has a cut, and so this goes no deeper.
+                let resumed = self.clone().resume(parent.clone()).await?;
+                if let Some(running) = resumed {
+                    running.finish().await?;
+                }
+                self.store.release(&parent.id).await?;
+            }
+        }
+        Ok(())
     }
 
     /// A child begins with what its parents have seen.
@@ -312,6 +338,16 @@ impl<B: Backend> Running<B> {
     )]
     fn engine(&mut self) -> &mut Engine {
         self.engine.as_mut().expect("the engine is here between batches")
+    }
+}
+
+fn left_the_list(parent: &ShardId, child: &ShardId) -> BackendError {
+    BackendError::Gone {
+        why: format!(
+            "{parent}, which {child} comes from, is no longer listed and was not read to its end: an unknown number of \
+             records passed retention unread; --accept-loss goes on without them"
+        ),
+        loss: Loss::default(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
-    analyze::{AnalyzeError, Settings, StartMode},
+    analyze::{AnalyzeError, Settings, StartMode, shard::Worker},
     backend::{
         Backend, BackendError, Checkpoint, CheckpointStore, Outbox, Outgoing, SequenceNumber, Shard, ShardId,
         Stream, retry::Retry,
@@ -160,6 +160,10 @@ async fn begin<B: Backend>(
             state.complete_to = old.cut.state.complete_to;
         }
         (outbox, state.published_before) = flush(settings, shard, old);
+    } else {
+        let (backend, store) = (backend.clone(), store.clone());
+        let worker = Worker { backend, store, settings: settings.clone(), epoch, stop: stop.clone() };
+        Box::pin(worker.close_parents(shard)).await?;
     }
     let cut = CutRef { epoch, ended: false, state: &state, outbox: &outbox };
     let state = cut.encode().map_err(|source| AnalyzeError::Cut { shard: shard.id.clone(), source })?;

@@ -51,6 +51,7 @@ where
         undecided: true,
         stoppers: BTreeMap::new(),
         tasks: JoinSet::new(),
+        shards: Vec::new(),
     };
     let mut failure = None;
     let mut look = Instant::now();
@@ -130,6 +131,8 @@ struct Crew<W, E> {
     undecided: bool,
     stoppers: BTreeMap<ShardId, Stopper>,
     tasks: JoinSet<(ShardId, Result<Ended, E>)>,
+    /// As they were listed last.
+    shards: Vec<Shard>,
 }
 
 impl<W, E, F> Crew<W, E>
@@ -176,14 +179,18 @@ where
         stream: Stream,
         phase: Phase,
     ) -> Result<bool> {
-        let shards = match backend.shards(stream).await {
-            Ok(shards) => shards,
+        let (shards, is_old) = match backend.shards(stream).await {
+            Ok(shards) => (shards, false),
             Err(BackendError::Busy { why }) => {
                 self.later(&why);
-                return Ok(false);
+                (self.shards.clone(), true)
             }
             Err(error) => return Err(error),
         };
+        // What is held is renewed whether the list is new or not.
+        if is_old && shards.is_empty() {
+            return Ok(false);
+        }
         let held = match store.hold(&self.readable(&shards)).await {
             Ok(held) => held,
             Err(BackendError::Busy { why }) => {
@@ -192,10 +199,11 @@ where
             }
             Err(error) => return Err(error),
         };
+        self.shards.clone_from(&shards);
         let known = self.finished.len();
         self.finished.extend(held.ended);
         let news = self.finished.len() > known;
-        self.undecided = held.undecided || news;
+        self.undecided = held.undecided || news || is_old;
         for (shard, stopper) in &self.stoppers {
             if !held.shards.contains(shard) {
                 stopper.set(Phase::Stop);

@@ -265,7 +265,12 @@ impl Holder {
     /// Every lease of `shards` as it is after renewing what is held of them; what is held of others is given up.
     async fn look(self: &Arc<Self>, shards: &[Shard]) -> Result<Vec<Seen>> {
         let keys: Vec<String> = shards.iter().map(|shard| self.key(&shard.id)).collect();
-        let items = self.table.leases(&keys).await?;
+        let items = self.table.leases(&keys).await;
+        if items.is_err() {
+            // What is held is renewed all the same.
+            self.renew(self.lease_ms / 6, &BTreeMap::new()).await?;
+        }
+        let items = items?;
         let mut items: BTreeMap<String, Item> =
             items.into_iter().map(|item| (item.key.clone(), item)).collect();
         self.release_but(shards).await;
