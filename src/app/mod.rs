@@ -12,6 +12,7 @@ mod inspect;
 mod inspect_aws;
 #[cfg(feature = "aws")]
 pub mod lambda;
+mod ledger;
 mod manual;
 pub mod output;
 mod pipeline;

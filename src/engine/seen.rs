@@ -27,6 +27,8 @@ struct Ranges {
     acked: u64,
     above: Vec<(u64, u64)>,
     heard: Timestamp,
+    /// How many bytes this shard was the first to take, since it began.
+    taken: u64,
 }
 
 impl Seen {
@@ -46,9 +48,15 @@ impl Seen {
     pub fn take(&mut self, record: &Provenance, arrival: Timestamp) -> u64 {
         let ranges = self.sources.entry(record.source).or_default();
         ranges.heard = ranges.heard.max(arrival);
+        ranges.taken = ranges.taken.saturating_add(ranges.missing(record.start, record.end));
         ranges.insert(record.start, record.end);
         ranges.acknowledge(record.acked);
         self.forget()
+    }
+
+    /// How many bytes of each file were taken, each byte once. What a parent took is in the parent's books.
+    pub fn taken(&self) -> impl Iterator<Item = (SourceId, u64)> {
+        self.sources.iter().map(|(source, ranges)| (*source, ranges.taken))
     }
 
     /// Everything that either knows: what a child shard inherits from its parents.
@@ -97,6 +105,15 @@ impl Ranges {
         }
         let behind = self.above.partition_point(|&(_, above_end)| above_end <= start);
         self.above.get(behind).is_some_and(|&(above_start, _)| above_start < end)
+    }
+
+    /// How many bytes of `start..end` were not taken before.
+    fn missing(&self, start: u64, end: u64) -> u64 {
+        let start = start.max(self.acked);
+        let first = self.above.partition_point(|&(_, above_end)| above_end <= start);
+        let held = self.above.iter().skip(first).take_while(|&&(above_start, _)| above_start < end);
+        let held: u64 = held.map(|&(from, to)| to.min(end) - from.max(start)).sum();
+        end.saturating_sub(start) - held
     }
 
     fn insert(&mut self, mut start: u64, mut end: u64) {
@@ -155,13 +172,20 @@ mod tests {
         ) {
             let (mut seen, mut other, mut model, mut acked) =
                 (Seen::default(), Seen::default(), BTreeSet::new(), 0);
+            let mut taken = 0;
             for (index, (start, length, ack)) in takes.into_iter().enumerate() {
                 let part = if index < split { &mut seen } else { &mut other };
+                if index < split {
+                    let new = (start..start + length).filter(|byte| *byte >= acked && !model.contains(byte));
+                    taken += new.count() as u64;
+                }
                 part.take(&record(start, start + length, ack), Timestamp::MIN);
                 model.extend(start..start + length);
                 acked = acked.max(ack);
             }
+            prop_assert_eq!(seen.taken().map(|(_, taken)| taken).sum::<u64>(), taken);
             seen.absorb(other);
+            prop_assert_eq!(seen.taken().map(|(_, taken)| taken).sum::<u64>(), taken, "of this shard alone");
             for offset in 0..80 {
                 let expected = offset < acked || model.contains(&offset);
                 prop_assert_eq!(seen.holds(SOURCE, offset), expected, "{} in {:?}", offset, seen);

@@ -118,6 +118,25 @@ impl Patterns {
     }
 }
 
+/// The patterns that name nothing that is there: of each its text, and whether it is a plain path.
+///
+/// # Errors
+/// If a pattern cannot be understood.
+pub fn unmatched(settings: &Settings) -> Result<Vec<(String, bool)>, TailError> {
+    let mut unmatched = Vec::new();
+    for text in &settings.patterns {
+        let alone = Settings { patterns: vec![text.clone()], ..settings.clone() };
+        if matches(&alone)?.is_empty() {
+            let plain = Pattern::new(text)?.is_plain();
+            // What is excluded, or of another kind, is there.
+            if !plain || fs::symlink_metadata(text).is_err() {
+                unmatched.push((text.clone(), plain));
+            }
+        }
+    }
+    Ok(unmatched)
+}
+
 /// The files that `settings` would follow now, by path; opens none of them.
 ///
 /// # Errors
