@@ -15,7 +15,8 @@ use crate::{
 
 /// The most rows that a table shows to people; CSV and JSON have all.
 const MOST_ROWS: usize = 50;
-/// Columns that a table leaves out where there is nothing in them but blanks and zeros: what is hoped never to happen.
+/// Columns that a table leaves out where there are only zeros in them: what is hoped never to happen. Every column is
+/// left out that is blank.
 const QUIET: [&str; 14] = [
     "passedOverBytes",
     "duplicate",
@@ -70,15 +71,16 @@ pub(super) fn print(reports: &[(&str, Report)], format: Format, out: &mut impl W
 /// Without the columns that say nothing, and no longer than a person reads.
 fn for_people(report: &Report) -> Report {
     let rows: Vec<&Vec<Cell>> = report.rows.iter().take(MOST_ROWS).collect();
-    let says = |cell: &Cell| match cell {
-        Cell::Empty | Cell::Count(0) => false,
-        Cell::Number(sum) => *sum != 0.0,
-        _ => true,
+    let says = |cell: &Cell, quiet: bool| match cell {
+        Cell::Empty => false,
+        Cell::Count(count) => !quiet || *count > 0,
+        Cell::Number(sum) => !quiet || *sum != 0.0,
+        Cell::Text(_) | Cell::Difference(_) | Cell::Percent(_) | Cell::Time(_) => true,
     };
     let kept: Vec<usize> = (0..report.columns.len())
         .filter(|&index| {
-            let is_quiet = report.columns.get(index).is_some_and(|column| QUIET.contains(&column.name));
-            !is_quiet || rows.iter().any(|row| row.get(index).is_some_and(says))
+            let quiet = report.columns.get(index).is_some_and(|column| QUIET.contains(&column.name));
+            rows.iter().any(|row| row.get(index).is_some_and(|cell| says(cell, quiet)))
         })
         .collect();
     let cell = |row: &Vec<Cell>, index: &usize| row.get(*index).cloned().unwrap_or(Cell::Empty);
@@ -122,7 +124,8 @@ fn files(files: &[FileBook]) -> Report {
             known.zip(size).map(|(known, size)| size.saturating_sub(known.position)).into(),
             known.map(|known| known.first).into(),
             file.waiting.into(),
-            file.analyzed.into(),
+            file.analyzed.bytes.into(),
+            file.analyzed.lines.into(),
             known.map(state).into(),
         ]
     };
@@ -136,6 +139,7 @@ fn files(files: &[FileBook]) -> Report {
             ("passedOverBytes", "Passed over#"),
             ("waitingBytes", "Waiting#"),
             ("analyzedBytes", "Analyzed#"),
+            ("analyzedLines", "Lines#"),
             ("state", "State"),
         ]),
         rows: files.iter().map(row).collect(),

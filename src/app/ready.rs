@@ -51,16 +51,15 @@ impl Ready {
 /// them.
 fn files(config: &Config, once: bool) -> Result<tail::Settings, Error> {
     let files = settings::files(config)?;
-    let unmatched = tail::unmatched(&files).map_err(|error| Error::new(Exit::Config, error))?;
-    for (pattern, plain) in unmatched.into_iter().filter(|_| once) {
-        if plain {
-            let why =
-                format!("{pattern} does not exist: name a file that does, or wait for it without --once");
-            return Err(Error::new(Exit::Io, why));
+    let refused = |error| Error::new(Exit::Config, error);
+    tail::matches(&files).map_err(refused)?;
+    match tail::missing(&files).map_err(refused)?.filter(|_| once) {
+        Some(file) => {
+            let why = format!("{file} does not exist: name a file that does, or wait for it without --once");
+            Err(Error::new(Exit::Io, why))
         }
-        tracing::warn!("no file matches {pattern}");
+        None => Ok(files),
     }
-    Ok(files)
 }
 
 /// The webhooks by the names of their alarms.

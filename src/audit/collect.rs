@@ -17,7 +17,7 @@ use crate::{
         parcel::{Parcel, unpack},
         provenance::{Node, SourceId},
         row::Output,
-        seen::Seen,
+        seen::{Seen, Taken},
         state::State,
         tally::Windows,
         time::Timestamp,
@@ -58,10 +58,10 @@ impl Book {
     #[must_use]
     pub fn of_cuts(cuts: Vec<ShardCut>) -> Self {
         let mut book = Self::default();
-        let mut analyzed: BTreeMap<SourceId, u64> = BTreeMap::new();
+        let mut analyzed: BTreeMap<SourceId, Taken> = BTreeMap::new();
         for ShardCut { shard, state, outbox } in cuts {
-            for (source, bytes) in state.seen.taken() {
-                *analyzed.entry(source).or_default() += bytes;
+            for (source, taken) in state.seen.taken() {
+                *analyzed.entry(source).or_default() += taken;
             }
             book.add_windows(&state, &outbox);
             book.inputs.push(InputBook { shard, kept: None, before: None, state: Some(state) });
@@ -157,18 +157,19 @@ fn files(books: &Books, cuts: &[ShardCut]) -> Result<Vec<FileBook>, Unreadable> 
     let states: Vec<tail::State> = books.sources.iter().map(|s| (s.generation, s.state.clone())).collect();
     let mut known: BTreeMap<u64, tail::Known> =
         tail::known(&states)?.into_iter().map(|known| (known.generation, known)).collect();
-    let (mut analyzed, mut waiting) = (BTreeMap::new(), BTreeMap::new());
+    let mut analyzed: BTreeMap<u64, Taken> = BTreeMap::new();
+    let mut waiting: BTreeMap<u64, u64> = BTreeMap::new();
     let mut nodes: BTreeMap<u64, Node> = BTreeMap::new();
     for shard in &books.input {
         let cut = cuts.iter().find(|cut| cut.shard == shard.stats.shard.id);
         let seen = cut.map(|cut| cut.state.seen.clone()).unwrap_or_default();
-        for (source, bytes) in seen.taken() {
+        for (source, taken) in seen.taken() {
             nodes.insert(source.generation, source.node);
-            *analyzed.entry(source.generation).or_insert(0) += bytes;
+            *analyzed.entry(source.generation).or_default() += taken;
         }
         for (source, bytes) in waits(shard, seen) {
             nodes.insert(source.generation, source.node);
-            *waiting.entry(source.generation).or_insert(0) += bytes;
+            *waiting.entry(source.generation).or_default() += bytes;
         }
     }
     let loose = books.input.iter().any(|shard| shard.unread_without_provenance > 0)
@@ -190,12 +191,12 @@ fn files(books: &Books, cuts: &[ShardCut]) -> Result<Vec<FileBook>, Unreadable> 
 
 /// What a shard would take of each file if it were read to its tip.
 fn waits(shard: &InputShard, mut seen: Seen) -> BTreeMap<SourceId, u64> {
-    let before: BTreeMap<SourceId, u64> = seen.taken().collect();
+    let before: BTreeMap<SourceId, Taken> = seen.taken().collect();
     for record in &shard.unread {
         seen.take(record, Timestamp::MAX);
     }
-    let new = |(source, taken): (SourceId, u64)| {
-        let waits = taken.saturating_sub(before.get(&source).copied().unwrap_or_default());
+    let new = |(source, taken): (SourceId, Taken)| {
+        let waits = taken.bytes - before.get(&source).copied().unwrap_or_default().bytes;
         (waits > 0).then_some((source, waits))
     };
     seen.taken().filter_map(new).collect()

@@ -193,7 +193,7 @@ const OF_A_FILE: &[Equation<FileBook>] = &[Equation {
     left: &[("sent", |file| whole(file.known.as_ref()?.position))],
     right: &[
         ("passed over", |file| whole(file.known.as_ref()?.first)),
-        ("analyzed", |file| whole(file.analyzed)),
+        ("analyzed", |file| whole(file.analyzed.bytes)),
         ("waiting", |file| whole(file.waiting?)),
         ("not known by file", |file| whole(file.unattributed()?)),
     ],
@@ -346,7 +346,7 @@ impl FileBook {
     /// What is missing of it, where nobody knows of which file the bytes are that were skipped or expired.
     fn unattributed(&self) -> Option<u64> {
         let known = self.known.as_ref()?;
-        let accounted = known.first.saturating_add(self.analyzed).saturating_add(self.waiting?);
+        let accounted = known.first.saturating_add(self.analyzed.bytes).saturating_add(self.waiting?);
         Some(if self.loose { known.position.saturating_sub(accounted) } else { 0 })
     }
 }

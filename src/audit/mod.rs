@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     backend::{Amount, Series, ShardId},
-    engine::{parcel::Parcel, provenance::SourceId, state::State, time::Timestamp},
+    engine::{parcel::Parcel, provenance::SourceId, seen::Taken, state::State, time::Timestamp},
     tail,
 };
 
@@ -52,7 +52,7 @@ pub struct FileBook {
     /// What its producer stored; absent where that is elsewhere or forgotten, and for standard input.
     pub known: Option<tail::Known>,
     /// Analyzed, each byte once, since the epoch began.
-    pub analyzed: u64,
+    pub analyzed: Taken,
     /// In records that were not read yet.
     pub waiting: Option<u64>,
     /// Some bytes were skipped, expired or sent without provenance: nobody knows of which file.

@@ -1,6 +1,6 @@
 //! Which bytes of which files a shard has taken: recognises what a producer sends twice. Holds only what is in flight.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::AddAssign};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,8 +27,23 @@ struct Ranges {
     acked: u64,
     above: Vec<(u64, u64)>,
     heard: Timestamp,
-    /// How many bytes this shard was the first to take, since it began.
-    taken: u64,
+    taken: Taken,
+}
+
+/// What a shard was the first to take of a file, since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Lines, counted or malformed.
+    pub lines: u64,
+}
+
+impl AddAssign for Taken {
+    fn add_assign(&mut self, Self { bytes, lines }: Self) {
+        self.bytes += bytes;
+        self.lines += lines;
+    }
 }
 
 impl Seen {
@@ -48,14 +63,21 @@ impl Seen {
     pub fn take(&mut self, record: &Provenance, arrival: Timestamp) -> u64 {
         let ranges = self.sources.entry(record.source).or_default();
         ranges.heard = ranges.heard.max(arrival);
-        ranges.taken = ranges.taken.saturating_add(ranges.missing(record.start, record.end));
+        ranges.taken.bytes += ranges.missing(record.start, record.end);
         ranges.insert(record.start, record.end);
         ranges.acknowledge(record.acked);
         self.forget()
     }
 
-    /// How many bytes of each file were taken, each byte once. What a parent took is in the parent's books.
-    pub fn taken(&self) -> impl Iterator<Item = (SourceId, u64)> {
+    /// Enters how many lines of a file were new.
+    pub fn count(&mut self, source: SourceId, lines: u64) {
+        if let Some(ranges) = self.sources.get_mut(&source) {
+            ranges.taken.lines += lines;
+        }
+    }
+
+    /// What was taken of each file, each byte and line once. What a parent took is in the parent's books.
+    pub fn taken(&self) -> impl Iterator<Item = (SourceId, Taken)> {
         self.sources.iter().map(|(source, ranges)| (*source, ranges.taken))
     }
 
@@ -183,9 +205,9 @@ mod tests {
                 model.extend(start..start + length);
                 acked = acked.max(ack);
             }
-            prop_assert_eq!(seen.taken().map(|(_, taken)| taken).sum::<u64>(), taken);
+            prop_assert_eq!(seen.taken().map(|(_, taken)| taken.bytes).sum::<u64>(), taken);
             seen.absorb(other);
-            prop_assert_eq!(seen.taken().map(|(_, taken)| taken).sum::<u64>(), taken, "of this shard alone");
+            prop_assert_eq!(seen.taken().map(|(_, taken)| taken.bytes).sum::<u64>(), taken, "of this shard alone");
             for offset in 0..80 {
                 let expected = offset < acked || model.contains(&offset);
                 prop_assert_eq!(seen.holds(SOURCE, offset), expected, "{} in {:?}", offset, seen);

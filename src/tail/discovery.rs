@@ -118,23 +118,17 @@ impl Patterns {
     }
 }
 
-/// The patterns that name nothing that is there: of each its text, and whether it is a plain path.
+/// The first plain path among the patterns at which nothing is. That a pattern matches nothing is told by the tailer.
 ///
 /// # Errors
 /// If a pattern cannot be understood.
-pub fn unmatched(settings: &Settings) -> Result<Vec<(String, bool)>, TailError> {
-    let mut unmatched = Vec::new();
+pub fn missing(settings: &Settings) -> Result<Option<String>, TailError> {
     for text in &settings.patterns {
-        let alone = Settings { patterns: vec![text.clone()], ..settings.clone() };
-        if matches(&alone)?.is_empty() {
-            let plain = Pattern::new(text)?.is_plain();
-            // What is excluded, or of another kind, is there.
-            if !plain || fs::symlink_metadata(text).is_err() {
-                unmatched.push((text.clone(), plain));
-            }
+        if Pattern::new(text)?.is_plain() && fs::symlink_metadata(text).is_err() {
+            return Ok(Some(text.clone()));
         }
     }
-    Ok(unmatched)
+    Ok(None)
 }
 
 /// The files that `settings` would follow now, by path; opens none of them.

@@ -43,7 +43,7 @@ mod watch;
 use std::fmt::Display;
 
 pub use compressed::MAX_UNPACKING;
-pub use discovery::{MAX_DEPTH, MAX_ENTRIES, matches, unmatched};
+pub use discovery::{MAX_DEPTH, MAX_ENTRIES, matches, missing};
 pub use lines::{Lines, Piece, Progress, READ_SIZE};
 pub use notice::{MAX_NOTICES, Notice};
 pub use resume::{Known, LEDGER, State, claim_generation, known};
