@@ -168,13 +168,13 @@ impl<B: Backend> Running<B> {
             }
         };
         let counters = self.engine().counters();
-        let lost = before.bytes.saturating_sub(counters.bytes());
-        if lost == 0 {
+        let bytes = before.bytes.saturating_sub(counters.bytes());
+        if bytes == 0 {
             return Ok(());
         }
         let records = before.records.saturating_sub(counters.expired_records);
         let records = (counters.skipped_bytes == 0).then_some(records);
-        let loss = Loss { records, bytes: Some(lost), arrivals: None };
+        let loss = Loss { records, bytes: Some(bytes), arrivals: None };
         let why = format!(
             "{shard} of the input stream no longer holds what came before anything of it was read: {loss} passed \
              retention unread; --accept-loss goes on with the oldest record kept"

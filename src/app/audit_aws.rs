@@ -10,8 +10,9 @@ use std::{
 use crate::{
     app::{
         Error, Exit,
+        balance::{books, conclusion, wrong},
         inspect_aws::{cuts, inputs, outputs, say_that_nothing_ran},
-        ledger::{books, columns, conclusion, print, tables, wrong},
+        ledger::{columns, print, tables},
         output::Results,
     },
     audit::{self, Book, Excuse, SumBook, equations::named},
@@ -64,7 +65,7 @@ pub(super) async fn audit(
             drop(writeln!(io::stderr(), "nothing to settle: no call is in doubt"));
         }
     }
-    reports.extend(tables(&book, format != Format::Table, inputs(&leases, &book, now)));
+    reports.extend(tables(&book, (true, format), inputs(&leases, &book, now)));
     reports.push(("output shards", outputs(&leases, now)));
     reports.extend(books(&entries, format));
     let mut out = Results::stdout();
@@ -111,9 +112,10 @@ struct Found {
 /// Enters the account into the books.
 fn enter(found: &Found, now: Timestamp, book: &mut Book) {
     for line in &found.account.lines {
-        let excuse = match found.wrong.contains(&key(line)) {
-            false => Some(Excuse::Moving),
-            true => line.is_to_come(now).then_some(Excuse::ToCome),
+        let excuse = if found.wrong.contains(&key(line)) {
+            line.is_to_come(now).then_some(Excuse::ToCome)
+        } else {
+            Some(Excuse::Moving)
         };
         book.sums.push(SumBook {
             series: line.series.clone(),

@@ -8,7 +8,8 @@ use crate::app::{audit_aws, inspect_aws};
 use crate::{
     app::{
         Error, Exit,
-        ledger::{COUNTED, Titled, books, columns, conclusion, counted, print, seconds_since, tables, wrong},
+        balance::{books, conclusion, wrong},
+        ledger::{COUNTED, Titled, columns, counted, print, seconds_since, tables},
         output::Results,
         places::Place,
     },
@@ -51,7 +52,7 @@ async fn audit_here(args: AuditArgs, backend: &Embedded, now: Timestamp) -> Resu
     let book = Book::of_embedded(&found)?;
     let entries = audit::entries(&book);
     let mut out = Results::stdout();
-    let mut reports = tables(&book, format != Format::Table, shards(&found, &book, now));
+    let mut reports = tables(&book, (true, format), shards(&found, &book, now));
     reports.push(("output shards", outputs(&found, now)));
     reports.extend(books(&entries, format));
     print(&reports, format, &mut out)?;
@@ -71,21 +72,22 @@ impl From<Unreadable> for Error {
 /// `logtally status`
 pub(crate) async fn status(args: StatusArgs, config: Config) -> Result<Exit, Error> {
     let clock = Clock::system();
+    let format = args.output.format;
     let reports = match Place::open(&config, false, &[], &clock).await? {
-        Place::Embedded(backend) => here(&backend, clock.now()).await?,
+        Place::Embedded(backend) => here(&backend, format, clock.now()).await?,
         #[cfg(feature = "aws")]
-        Place::Aws(backend) => inspect_aws::status((&config, &backend), clock.now()).await?,
+        Place::Aws(backend) => inspect_aws::status((&config, &backend), format, clock.now()).await?,
     };
     let mut out = Results::stdout();
-    print(&reports, args.output.format, &mut out)?;
+    print(&reports, format, &mut out)?;
     out.flush()?;
     Ok(Exit::Success)
 }
 
-async fn here(backend: &Embedded, now: Timestamp) -> Result<Vec<Titled>, Error> {
+async fn here(backend: &Embedded, format: Format, now: Timestamp) -> Result<Vec<Titled>, Error> {
     let books = backend.books().await?;
     let book = Book::of_embedded(&books)?;
-    let mut reports = tables(&book, false, shards(&books, &book, now));
+    let mut reports = tables(&book, (false, format), shards(&books, &book, now));
     reports.extend([("output shards", outputs(&books, now)), ("alarms", alarms(backend).await?)]);
     Ok(reports)
 }

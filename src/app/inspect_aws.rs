@@ -12,17 +12,21 @@ use crate::{
     backend::{Outbox, Stage, StoredLease, aws::Aws},
     config::Config,
     engine::time::Timestamp,
-    render::{Cell, Report},
+    render::{Cell, Format, Report},
 };
 
 /// What the leases say.
-pub(super) async fn status((config, backend): (&Config, &Aws), now: Timestamp) -> Result<Vec<Titled>, Error> {
+pub(super) async fn status(
+    (config, backend): (&Config, &Aws),
+    format: Format,
+    now: Timestamp,
+) -> Result<Vec<Titled>, Error> {
     let leases = backend.stored_leases().await?;
     if leases.is_empty() {
         say_that_nothing_ran(config);
     }
     let book = Book::of_cuts(cuts(&leases)?);
-    let mut reports = tables(&book, false, inputs(&leases, &book, now));
+    let mut reports = tables(&book, (false, format), inputs(&leases, &book, now));
     reports.push(("output shards", outputs(&leases, now)));
     Ok(reports)
 }

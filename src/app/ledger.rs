@@ -1,16 +1,16 @@
-//! The tables that status and audit have in common, and the equations of an audit. Collects nothing.
+//! The tables that status and audit have in common. Collects nothing.
 
 use std::{
     collections::BTreeMap,
+    fs::Metadata,
     io::{self, Write},
 };
 
 use crate::{
-    audit::{
-        Book, Entry, Excuse, Figure, FileBook, InputBook, Scope, Verdict, WindowBook, equations::Difference,
-    },
+    audit::{Book, FileBook, InputBook, WindowBook},
     engine::{reason::Reason, state::State, time::Timestamp},
     render::{Align, Cell, Column, Format, Report, render},
+    tail::Known,
 };
 
 /// The most rows that a table shows to people; CSV and JSON have all.
@@ -37,15 +37,19 @@ const QUIET: [&str; 14] = [
 /// A report and its title.
 pub(super) type Titled = (&'static str, Report);
 
-/// What the books say of files, shards, reasons, applications and windows. With `all`, of every window, else of those
-/// that are not finished.
-pub(super) fn tables(book: &Book, all: bool, inputs: Report) -> Vec<Titled> {
+/// What the books say of files, shards, reasons, applications and windows. For people windows are those that are not
+/// finished, of all applications together.
+pub(super) fn tables(book: &Book, (all, format): (bool, Format), inputs: Report) -> Vec<Titled> {
+    let windows = match format {
+        Format::Table => unfinished(&book.windows),
+        Format::Csv | Format::Json => windows(&book.windows, all),
+    };
     vec![
-        ("files", files(&book.files)),
+        ("files", files(&book.files, format)),
         ("input shards", inputs),
         ("malformed lines", malformed(&book.inputs)),
         ("applications", applications(&book.windows)),
-        ("windows", windows(&book.windows, all)),
+        ("windows", windows),
     ]
 }
 
@@ -109,48 +113,52 @@ pub(super) fn columns(names: &[(&'static str, &'static str)]) -> Vec<Column> {
         .collect()
 }
 
-fn files(files: &[FileBook]) -> Report {
+fn files(files: &[FileBook], format: Format) -> Report {
     let row = |file: &FileBook| {
         let known = file.known.as_ref();
+        let found = known.and_then(|known| std::fs::metadata(&known.path).ok());
         // Of a compressed file the size says nothing about its lines.
-        let plain = known.filter(|known| !known.packed && !known.complete);
-        let size = plain.and_then(|known| std::fs::metadata(&known.path).ok()).map(|found| found.len());
+        let size =
+            known.filter(|known| !known.packed && !known.complete).and(found.as_ref()).map(Metadata::len);
         let name = known.map_or_else(|| file.name(), |known| known.path.to_string_lossy().into_owned());
         vec![
             name.into(),
             file.source.generation.into(),
-            file.source.node.to_string().into(),
             known.map(|known| known.position).into(),
             known.zip(size).map(|(known, size)| size.saturating_sub(known.position)).into(),
             known.map(|known| known.first).into(),
             file.waiting.into(),
             file.analyzed.bytes.into(),
             file.analyzed.lines.into(),
-            known.map(state).into(),
+            known.map(|known| state(known, found.is_some())).into(),
+            file.source.node.to_string().into(),
         ]
     };
-    Report {
-        columns: columns(&[
-            ("file", "File"),
-            ("generation", "Life#"),
-            ("node", "Node"),
-            ("sentBytes", "Sent bytes#"),
-            ("unsentBytes", "Not sent#"),
-            ("passedOverBytes", "Passed over#"),
-            ("waitingBytes", "Waiting#"),
-            ("analyzedBytes", "Analyzed#"),
-            ("analyzedLines", "Lines#"),
-            ("state", "State"),
-        ]),
-        rows: files.iter().map(row).collect(),
+    let mut columns = columns(&[
+        ("file", "File"),
+        ("generation", "Generation#"),
+        ("sentBytes", "Sent bytes#"),
+        ("unsentBytes", "Not sent#"),
+        ("passedOverBytes", "Passed over#"),
+        ("waitingBytes", "Waiting#"),
+        ("analyzedBytes", "Analyzed#"),
+        ("analyzedLines", "Lines#"),
+        ("state", "State"),
+        ("node", "Node"),
+    ]);
+    if format == Format::Table {
+        // It is in the name of a file that is not of this node.
+        columns.pop();
     }
+    Report { columns, rows: files.iter().map(row).collect() }
 }
 
-fn state(known: &crate::tail::Known) -> String {
+fn state(known: &Known, found: bool) -> String {
     match known.absent_since {
         _ if known.complete => "read to its end".to_owned(),
         Some(since) => format!("not found since {since}"),
-        None => "followed".to_owned(),
+        None if found => "followed".to_owned(),
+        None => "not there".to_owned(),
     }
 }
 
@@ -241,6 +249,19 @@ fn applications(windows: &BTreeMap<(Timestamp, String), WindowBook>) -> Report {
     Report { columns: columns(&names), rows: sums.into_iter().map(row).collect() }
 }
 
+fn unfinished(windows: &BTreeMap<(Timestamp, String), WindowBook>) -> Report {
+    let mut sums: BTreeMap<Timestamp, WindowBook> = BTreeMap::new();
+    for ((start, _), window) in windows {
+        *sums.entry(*start).or_default() += window;
+    }
+    let shown = sums.into_iter().filter(|(_, sum)| sum.is_unfinished());
+    let row = |(start, sum): (Timestamp, WindowBook)| [&[start.into()][..], &parts(&sum)].concat();
+    Report {
+        columns: columns(&[&[("windowStart", "Window")][..], &PARTS].concat()),
+        rows: shown.map(row).collect(),
+    }
+}
+
 fn windows(windows: &BTreeMap<(Timestamp, String), WindowBook>, all: bool) -> Report {
     let shown = windows.iter().filter(|(_, window)| all || window.is_unfinished());
     let row = |((start, application), window): (&(Timestamp, String), &WindowBook)| {
@@ -248,129 +269,6 @@ fn windows(windows: &BTreeMap<(Timestamp, String), WindowBook>, all: bool) -> Re
     };
     let names = [&[("windowStart", "Window"), ("applicationName", "Application")][..], &PARTS].concat();
     Report { columns: columns(&names), rows: shown.map(row).collect() }
-}
-
-/// The equations: for people how many of each balance, and those that do not or are of note; else every one.
-pub(super) fn books(entries: &[Entry], format: Format) -> Vec<Titled> {
-    if format != Format::Table {
-        return vec![("books", every(entries))];
-    }
-    let of_note = |entry: &&Entry| entry.verdict != Verdict::Balances || !entry.aside.is_empty();
-    let row = |entry: &Entry| {
-        let aside = entry.aside.iter().map(|term| format!("; {} {}", term.name, term.figure));
-        let terms = entry.terms() + &aside.collect::<String>();
-        vec![entry.about.clone().into(), verdict(entry).into(), difference(entry), terms.into()]
-    };
-    let names =
-        [("about", "About"), ("balances", "Balances"), ("difference", "Difference#"), ("terms", "Books")];
-    let noted = Report { columns: columns(&names), rows: entries.iter().filter(of_note).map(row).collect() };
-    vec![("books", summary(entries)), ("of note", noted)]
-}
-
-fn summary(entries: &[Entry]) -> Report {
-    let mut sums: Vec<(Scope, &str, u64, u64)> = Vec::new();
-    for entry in entries {
-        let known =
-            sums.iter_mut().find(|(scope, name, ..)| (*scope, *name) == (entry.scope, entry.equation));
-        let differs = u64::from(entry.verdict != Verdict::Balances);
-        match known {
-            Some((_, _, all, wrong)) => (*all, *wrong) = (*all + 1, *wrong + differs),
-            None => sums.push((entry.scope, entry.equation, 1, differs)),
-        }
-    }
-    let row = |(scope, name, all, wrong): (Scope, &str, u64, u64)| {
-        let over = match scope {
-            Scope::File => "files",
-            Scope::Input => "input shards",
-            Scope::Output => "output shards",
-            Scope::Window => "windows and series",
-            Scope::All => "all shards together",
-        };
-        vec![name.into(), over.into(), Cell::Count(all - wrong), Cell::Count(wrong)]
-    };
-    let names =
-        [("equation", "Equation"), ("scope", "Of"), ("balanced", "Balanced#"), ("different", "Different#")];
-    Report { columns: columns(&names), rows: sums.into_iter().map(row).collect() }
-}
-
-fn every(entries: &[Entry]) -> Report {
-    let aside = |entry: &Entry, name: &str| {
-        let found = entry.aside.iter().find(|term| term.name == name).map(|term| cell(term.figure));
-        found.unwrap_or(if entry.scope == Scope::Window { Cell::Number(0.0) } else { Cell::Empty })
-    };
-    let row = |entry: &Entry| {
-        vec![
-            entry.about.clone().into(),
-            entry.scope.as_str().into(),
-            entry.equation.into(),
-            cell(entry.left_sum()),
-            cell(entry.right_sum()),
-            difference(entry),
-            verdict(entry).into(),
-            entry.terms().into(),
-            aside(entry, "in doubt"),
-            aside(entry, "refused"),
-            aside(entry, "out of range"),
-        ]
-    };
-    Report {
-        columns: columns(&[
-            ("about", "About"),
-            ("scope", "Scope"),
-            ("equation", "Equation"),
-            ("left", "Left#"),
-            ("right", "Right#"),
-            ("difference", "Difference#"),
-            ("balances", "Balances"),
-            ("terms", "Books"),
-            ("inDoubt", "In doubt#"),
-            ("refused", "Refused#"),
-            ("outOfRange", "Out of range#"),
-        ]),
-        rows: entries.iter().map(row).collect(),
-    }
-}
-
-fn cell(figure: Figure) -> Cell {
-    match figure {
-        Figure::Whole(count) => Cell::Count(count),
-        Figure::Sum(sum) => Cell::Number(sum),
-    }
-}
-
-fn difference(entry: &Entry) -> Cell {
-    match entry.difference() {
-        Difference::Whole(count) => {
-            let (least, most) = (i128::from(i64::MIN), i128::from(i64::MAX));
-            Cell::Difference(i64::try_from(count.clamp(least, most)).unwrap_or_default())
-        }
-        Difference::Sum(sum) => Cell::Number(sum),
-    }
-}
-
-const fn verdict(entry: &Entry) -> &'static str {
-    match entry.verdict {
-        Verdict::Balances => "yes",
-        Verdict::Excused(Excuse::ToCome) => "not yet",
-        Verdict::Excused(Excuse::Moving) => "in motion",
-        Verdict::Differs => "NO",
-    }
-}
-
-/// How many equations do not balance, and will not by waiting.
-pub(super) fn wrong(entries: &[Entry]) -> usize {
-    entries.iter().filter(|entry| entry.verdict == Verdict::Differs).count()
-}
-
-/// What it comes to, in a line.
-pub(super) fn conclusion(entries: &[Entry]) -> String {
-    let excused = entries.iter().any(|entry| entry.verdict == Verdict::Excused(Excuse::ToCome));
-    match wrong(entries) {
-        0 if excused => "nothing is known to differ".to_owned(),
-        0 => "the books balance".to_owned(),
-        1 => "1 equation does not balance".to_owned(),
-        wrong => format!("{wrong} equations do not balance"),
-    }
 }
 
 /// Seconds from `then` to `now`.

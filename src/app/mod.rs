@@ -4,6 +4,7 @@ mod agent;
 mod agent_view;
 #[cfg(feature = "aws")]
 mod audit_aws;
+mod balance;
 #[cfg(feature = "aws")]
 mod dry_run;
 pub mod exit;
