@@ -153,6 +153,11 @@ fn every_equation_finds_the_number_that_was_changed() {
     };
     let requests = update(&metric("RequestCount", "sum = sum - 1"));
     assert_eq!(requests, set(["delivered: 1.0", "requests published: 1"]));
+    let aged = change(&|home| {
+        sql(home, &metric("RequestCount", "sum = sum - 1"));
+        sql(home, "INSERT INTO meta(key, value) VALUES('aged_requests', '1')");
+    });
+    assert_eq!(aged, set(["delivered: 1.0"]), "what is past retention is no longer in the metrics");
     let more = update(&metric("ResponseCount", "sum = sum + 4"));
     assert_eq!(more, set(["delivered: -4.0"]));
 }
@@ -271,4 +276,47 @@ fn what_expired_before_anything_was_read_is_told_and_not_passed_over() {
     assert_eq!(expired, gone);
     // It is lost once.
     home.result("analyze --once");
+}
+
+#[test]
+fn requests_are_counted_by_application_wherever_they_are() {
+    let home = configured();
+    let sum = |kind: &str, application: &str, key: &str| -> u64 {
+        let text = home.result("audit --format json");
+        let rows = text.lines().map(|line| serde_json::from_str::<Json>(line).unwrap());
+        let of = rows.filter(|row| row["kind"] == kind && row["applicationName"] == application);
+        of.map(|row| row[key].as_u64().unwrap()).sum()
+    };
+    let file = home.path().join("logtally.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("[analyze]\n", "[analyze]\ntime = \"arrival\"\nwindow = \"1d\"\n"))
+        .unwrap();
+    home.result("run --once");
+    assert_eq!(wrong(&home), set([]));
+    let places = ["requests", "published", "waiting", "open"];
+    assert_eq!(places.map(|place| sum("applications", "Billing", place)), [597, 0, 0, 597]);
+    assert!(home.result("status").contains("\nwindows\nWindow  "));
+    fs::write(&file, text).unwrap();
+    home.result("analyze --once");
+    assert_eq!(wrong(&home), set([]));
+    assert_eq!(places.map(|place| sum("windows", "Billing", place)), [597, 0, 597, 0]);
+    home.result("run --once");
+    assert_eq!(wrong(&home), set([]));
+    assert_eq!(places.map(|place| sum("windows", "Billing", place)), [597, 597, 0, 0]);
+    assert!(!home.result("status").contains("\nwindows\n"), "all are finished");
+}
+
+#[test]
+fn state_of_another_version_is_refused_by_name() {
+    let home = after(&["run --once"]);
+    let conn = Connection::open(file(&home)).unwrap();
+    conn.execute(
+        "UPDATE checkpoint SET state = CAST(X'01' || substr(state, 2) AS BLOB) WHERE stage = 'analyze'",
+        [],
+    )
+    .unwrap();
+    insta::assert_snapshot!(["audit", "status"].map(|line| home.refusal(line)).concat(), @"
+    65 logtally: shardId-000000000000: the checkpoint has format 1, this logtally knows 2: use the version that wrote it
+    65 logtally: shardId-000000000000: the checkpoint has format 1, this logtally knows 2: use the version that wrote it
+    ");
 }
