@@ -146,11 +146,14 @@ fn files(files: &[FileBook], format: Format) -> Report {
         ("state", "State"),
         ("node", "Node"),
     ]);
+    let mut rows: Vec<Vec<Cell>> = files.iter().map(row).collect();
     if format == Format::Table {
         // It is in the name of a file that is not of this node.
         columns.pop();
+        // What is written now is not to be cut off.
+        rows.reverse();
     }
-    Report { columns, rows: files.iter().map(row).collect() }
+    Report { columns, rows }
 }
 
 fn state(known: &Known, found: bool) -> String {
