@@ -34,21 +34,19 @@ async fn a_number_that_is_changed_in_a_table_is_found() {
     };
     let cuts = leases.items().iter().filter_map(|item| Some((item.clone(), decoded(item)?)));
     let (item, cut) = cuts.max_by_key(|(_, cut)| cut.state.counters.read).unwrap();
-    let changes: [(fn(&mut Cut), &[&str]); 3] = [
-        (|cut| cut.state.counters.duplicate += 2, &["lines read -2"]),
-        (|cut| cut.state.published += 1, &["requests counted -1"]),
-        (|_| {}, &[]),
-    ];
-    for (change, expected) in changes {
-        let mut changed = cut.clone();
-        change(&mut changed);
-        let Cut { epoch, ended, state, outbox } = &changed;
+    let change = async |edit: fn(&mut Cut)| {
+        let mut edited = cut.clone();
+        edit(&mut edited);
+        let Cut { epoch, ended, state, outbox } = &edited;
         let bytes = CutRef { epoch: *epoch, ended: *ended, state, outbox }.encode().unwrap();
         let mut item = item.clone();
         item.insert("cut".to_owned(), AttributeValue::B(Blob::new(zstd::encode_all(&bytes[..], 3).unwrap())));
         client.put_item().table_name("logtally-leases").set_item(Some(item)).send().await.unwrap();
-        assert_eq!(wrong(), expected);
-    }
+        wrong()
+    };
+    assert_eq!(change(|cut| cut.state.counters.duplicate += 2).await, ["lines read -2"]);
+    assert_eq!(change(|cut| cut.state.published += 1).await, ["requests counted -1"]);
+    assert!(change(|_| {}).await.is_empty());
     // A call that was done is said to have been refused: the metric has what nobody added.
     let calls = client.scan().table_name("logtally-ledger").send().await.unwrap();
     let call = calls.items().iter().find(|item| item.contains_key("callState")).unwrap();
