@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::{
     backend::{
-        Backend, BackendError, Batch, Checkpoint, CheckpointStore, MetricSink, Parcel, Published,
+        Backend, BackendError, Batch, Checkpoint, CheckpointStore, Loss, MetricSink, Parcel, Published,
         SequenceNumber, ShardId, Stage, StartAt, Stream,
         retry::{Retry, next_batch, reader},
         work::{Ended, each_shard},
@@ -87,8 +87,8 @@ impl<B: Backend> Shard<B> {
         loop {
             let next = match next_batch(&mut reader, &mut self.stop, "reading the output stream").await {
                 // Retention overtook a slow reader.
-                Err(BackendError::Gone { .. }) => {
-                    reader = self.open(position.clone()).await?;
+                Err(BackendError::Gone { loss, .. }) => {
+                    reader = self.open_behind(loss).await?;
                     continue;
                 }
                 next => next?,
@@ -115,12 +115,15 @@ impl<B: Backend> Shard<B> {
     async fn open(&self, position: Option<SequenceNumber>) -> Result<B::Reader, BackendError> {
         let start = position.map_or(StartAt::TrimHorizon, StartAt::After);
         match reader(&self.backend, (Stream::Output, &self.id), start, &self.stop).await {
-            Err(BackendError::Gone { loss, .. }) => {
-                tracing::error!(shard = %self.id, "rows were past retention before delivery: {loss} are lost");
-                reader(&self.backend, (Stream::Output, &self.id), StartAt::TrimHorizon, &self.stop).await
-            }
+            Err(BackendError::Gone { loss, .. }) => self.open_behind(loss).await,
             opened => opened,
         }
+    }
+
+    /// Opens at the oldest record kept, and says what is lost before it.
+    async fn open_behind(&self, loss: Loss) -> Result<B::Reader, BackendError> {
+        tracing::error!(shard = %self.id, "rows were past retention before delivery: {loss} are lost");
+        reader(&self.backend, (Stream::Output, &self.id), StartAt::TrimHorizon, &self.stop).await
     }
 
     async fn deliver(&self, batch: Batch, sink: &mut B::Metrics) -> Result<(), BackendError> {

@@ -23,7 +23,7 @@
 //! # What always holds
 //!
 //! - The books balance: lines read = counted + malformed (by reason) + duplicate, and what was counted is published, in
-//!   an open window, or on its way. [`audit`] compares.
+//!   an open window, or on its way. [`audit::equations`] has them all, down to the bytes of each file.
 //! - Only a reader says how far a stream is complete ([`backend::Batch::complete_to`]). No timer and no stamp closes a
 //!   window.
 //! - Late is not lost: rows are additive, and a line behind its window's end becomes a correction.

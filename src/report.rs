@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     backend::{Backend, Datum, Result},
     engine::{
-        metric::{REQUEST_COUNT, RESPONSE_COUNT},
+        metric::{REQUEST_COUNT, RESPONSE_COUNT, count},
         time::Timestamp,
     },
 };
@@ -50,13 +50,4 @@ pub(crate) fn is_of(datum: &Datum, application: Option<&str>) -> bool {
 
 fn dimension(datum: &Datum, index: usize) -> Option<&str> {
     datum.series.dimensions.get(index).map(|(_, value)| value.as_str())
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "sums of counts are whole and not negative"
-)]
-pub(crate) fn count(sum: f64) -> u64 {
-    sum.round() as u64
 }

@@ -167,7 +167,11 @@ impl<B: Backend> Running<B> {
     async fn open(&mut self) -> Result<B::Reader, AnalyzeError> {
         let (backend, shard) = (self.worker.backend.clone(), self.shard.id.clone());
         let start = self.position.as_ref().map_or(StartAt::TrimHorizon, |at| StartAt::After(at.clone()));
-        match reader(&backend, (Stream::Input, &shard), start, &self.worker.stop).await {
+        let opened = match reader(&backend, (Stream::Input, &shard), start, &self.worker.stop).await {
+            Ok(reader) if self.position.is_none() => self.unless_gone().await.map(|()| reader),
+            opened => opened,
+        };
+        match opened {
             Err(BackendError::Gone { loss, .. }) if self.worker.settings.accept_loss => {
                 tracing::warn!(%shard, "going on without what is past retention: {loss} unread");
                 self.engine().expire(loss.records.unwrap_or_default(), loss.bytes.unwrap_or_default());
@@ -177,6 +181,31 @@ impl<B: Backend> Running<B> {
             }
             opened => Ok(opened?),
         }
+    }
+
+    /// Fails if records expired that were never read, in a shard of which nothing was read yet: no position tells.
+    /// Called once the reader has its place, which retention does not overtake unnoticed.
+    async fn unless_gone(&mut self) -> Result<(), BackendError> {
+        let (backend, shard) = (self.worker.backend.clone(), self.shard.id.clone());
+        let mut retry = Retry::new("looking at the shard", &self.worker.stop);
+        let before = loop {
+            if let Some(backlog) = retry.attempt(backend.backlog(Stream::Input, &shard, None)).await? {
+                break backlog.before;
+            }
+        };
+        let counters = self.engine().counters();
+        let bytes = before.bytes.saturating_sub(counters.bytes());
+        if bytes == 0 {
+            return Ok(());
+        }
+        let records = before.records.saturating_sub(counters.expired_records);
+        let records = (counters.skipped_bytes == 0).then_some(records);
+        let loss = Loss { records, bytes: Some(bytes), arrivals: None };
+        let why = format!(
+            "{shard} of the input stream no longer holds what came before anything of it was read: {loss} passed \
+             retention unread; --accept-loss goes on with the oldest record kept"
+        );
+        Err(BackendError::Gone { why, loss })
     }
 
     /// Saves, sends, and saves that this was sent: whoever comes next may come when `deliver` has forgotten what it

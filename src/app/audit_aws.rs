@@ -10,11 +10,12 @@ use std::{
 use crate::{
     app::{
         Error, Exit,
-        inspect::{EQUATIONS, columns, equation, print},
-        inspect_aws::{cuts, say_that_nothing_ran},
+        balance::{books, conclusion, wrong},
+        inspect_aws::{cuts, inputs, outputs, say_that_nothing_ran},
+        ledger::{columns, print, tables},
         output::Results,
     },
-    audit::{self, ShardCut},
+    audit::{self, Book, Excuse, SumBook, equations::named},
     backend::{
         Series,
         aws::{Account, AccountLine, Aws, Difference, SettledCall, Settlement, Verdict},
@@ -22,8 +23,11 @@ use crate::{
     cli::{AuditArgs, Moment},
     clock::Clock,
     config::Config,
-    engine::time::Timestamp,
-    render::{Cell, Format, Report, render},
+    engine::{
+        metric::{REQUEST_COUNT, count},
+        time::Timestamp,
+    },
+    render::{Format, Report},
 };
 
 /// What is compared where nothing says since when: what CloudWatch shows within minutes.
@@ -45,30 +49,33 @@ pub(super) async fn audit(
     }
     let settled = if args.settle { Some(aws.settle().await?) } else { None };
     let leases = aws.stored_leases().await?;
-    let cuts: Vec<ShardCut> = cuts(&leases)?.into_iter().filter_map(|(_, cut)| cut).collect();
+    let mut book = Book::of_cuts(cuts(&leases)?);
     // Up to what CloudWatch takes: lines that are stamped ahead are counted there.
     let found = compare(aws, (from, now.plus_millis(AHEAD_MS))).await?;
-    let books = Books { entries: cuts.iter().flat_map(audit::of_cut).collect(), found, since: from };
+    enter(&found, clock.now(), &mut book);
+    let entries = audit::entries(&book);
 
     if leases.is_empty() {
         say_that_nothing_ran(config);
     }
-    let mut out = Results::stdout();
-    let report = books.report(format, clock.now());
-    match settled {
-        Some(settled) => {
-            print(&[("calls in doubt", calls(&settled)), ("books", report)], format, &mut out)?;
-            if settled.calls.is_empty() {
-                drop(writeln!(io::stderr(), "nothing to settle: no call is in doubt"));
-            }
+    let mut reports = Vec::new();
+    if let Some(settled) = &settled {
+        reports.push(("calls in doubt", calls(settled)));
+        if settled.calls.is_empty() {
+            drop(writeln!(io::stderr(), "nothing to settle: no call is in doubt"));
         }
-        None => render(&report, format, &mut out)?,
     }
+    reports.extend(tables(&book, (true, format), inputs(&leases, &book, now)));
+    reports.push(("output shards", outputs(&leases, now)));
+    reports.extend(books(&entries, format));
+    let mut out = Results::stdout();
+    print(&reports, format, &mut out)?;
     if format == Format::Table {
-        books.summarize(&mut out, clock.now())?;
+        summarize((&found.account, &book, from), &mut out)?;
+        writeln!(out, "{}", conclusion(&entries))?;
     }
     out.flush()?;
-    Ok(if books.wrong(clock.now()) == 0 { Exit::Success } else { Exit::Found })
+    Ok(if wrong(&entries) == 0 { Exit::Success } else { Exit::Found })
 }
 
 /// How far ahead of now a datum may be stamped (`MetricDatum`).
@@ -102,74 +109,48 @@ struct Found {
     wrong: BTreeSet<(Series, Timestamp)>,
 }
 
-struct Books {
-    entries: Vec<audit::Entry>,
-    found: Found,
-    since: Timestamp,
+/// Enters the account into the books.
+fn enter(found: &Found, now: Timestamp, book: &mut Book) {
+    for line in &found.account.lines {
+        let excuse = if found.wrong.contains(&key(line)) {
+            line.is_to_come(now).then_some(Excuse::ToCome)
+        } else {
+            Some(Excuse::Moving)
+        };
+        book.sums.push(SumBook {
+            series: line.series.clone(),
+            timestamp: line.timestamp,
+            delivered: line.done,
+            in_doubt: line.in_doubt,
+            refused: line.refused,
+            out_of_range: line.out_of_range,
+            found: line.found,
+            excuse,
+        });
+        if line.series.name == REQUEST_COUNT {
+            let application = line.series.dimensions.first().map(|(_, value)| value.clone());
+            let window = book.windows.entry((line.timestamp, application.unwrap_or_default())).or_default();
+            window.published += count(line.done);
+            window.in_doubt += count(line.in_doubt);
+            window.refused += count(line.refused);
+            window.out_of_range += count(line.out_of_range);
+        }
+    }
 }
 
-impl Books {
-    /// Equations that do not balance, and will not by waiting.
-    fn wrong(&self, now: Timestamp) -> usize {
-        let entries = self.entries.iter().filter(|entry| !entry.balances()).count();
-        entries + self.differences().filter(|line| !line.is_to_come(now)).count()
+fn summarize((account, book, since): (&Account, &Book, Timestamp), out: &mut impl Write) -> io::Result<()> {
+    let Account { done, in_doubt, refused, lines } = account;
+    writeln!(out, "\n{} series and windows compared with CloudWatch since {since}", lines.len())?;
+    writeln!(out, "calls: {done} done, {in_doubt} in doubt, {refused} refused")?;
+    let aged = lines.iter().filter(|line| line.out_of_range != 0.0).count();
+    if aged > 0 {
+        writeln!(out, "{aged} of them hold counts that CloudWatch does not take for their age")?;
     }
-
-    fn differences(&self) -> impl Iterator<Item = &AccountLine> {
-        self.found.account.lines.iter().filter(|line| self.found.wrong.contains(&key(line)))
+    let to_come = book.sums.iter().filter(|sum| sum.excuse == Some(Excuse::ToCome)).count();
+    if to_come > 0 {
+        writeln!(out, "{to_come} of them were sent too recently for CloudWatch to show them all")?;
     }
-
-    /// Every equation; for people only those of CloudWatch that are worth a look.
-    fn report(&self, format: Format, now: Timestamp) -> Report {
-        let of_note = |line: &&AccountLine| {
-            let odd = [line.in_doubt, line.refused, line.out_of_range].iter().any(|sum| *sum != 0.0);
-            format != Format::Table || odd || self.found.wrong.contains(&key(line))
-        };
-        let verdict = |line: &AccountLine| match self.found.wrong.contains(&key(line)) {
-            false => "yes",
-            true if line.is_to_come(now) => "not yet",
-            true => "NO",
-        };
-        let row = |line: &AccountLine| {
-            vec![
-                format!("{} {}", line.timestamp, named(&line.series)).into(),
-                "delivered, as the ledger knows = in CloudWatch".into(),
-                Cell::Number(line.done),
-                Cell::Number(line.found),
-                verdict(line).into(),
-                Cell::Number(line.in_doubt),
-                Cell::Number(line.refused),
-                Cell::Number(line.out_of_range),
-            ]
-        };
-        let more = [("inDoubt", "In doubt#"), ("refused", "Refused#"), ("outOfRange", "Out of range#")];
-        let lines = self.found.account.lines.iter().filter(of_note).map(row);
-        Report {
-            columns: columns(&[&EQUATIONS[..], &more[..]].concat()),
-            rows: self.entries.iter().map(equation).chain(lines).collect(),
-        }
-    }
-
-    fn summarize(&self, out: &mut impl Write, now: Timestamp) -> io::Result<()> {
-        let Account { done, in_doubt, refused, lines } = &self.found.account;
-        let compared = lines.len();
-        writeln!(out, "\n{compared} series and windows compared with CloudWatch since {}", self.since)?;
-        writeln!(out, "calls: {done} done, {in_doubt} in doubt, {refused} refused")?;
-        let aged = lines.iter().filter(|line| line.out_of_range != 0.0).count();
-        if aged > 0 {
-            writeln!(out, "{aged} of them hold counts that CloudWatch does not take for their age")?;
-        }
-        let to_come = self.differences().filter(|line| line.is_to_come(now)).count();
-        if to_come > 0 {
-            writeln!(out, "{to_come} of them were sent too recently for CloudWatch to show them all")?;
-        }
-        match self.wrong(now) {
-            0 if to_come > 0 => writeln!(out, "nothing is known to differ"),
-            0 => writeln!(out, "the books balance"),
-            1 => writeln!(out, "1 equation does not balance"),
-            wrong => writeln!(out, "{wrong} equations do not balance"),
-        }
-    }
+    Ok(())
 }
 
 /// What became of each call that was in doubt.
@@ -218,10 +199,4 @@ fn explain(Difference { series, timestamp, done, in_doubt, found }: &Difference)
         "{timestamp} {}: CloudWatch has {found}, the ledger {done} for certain and {in_doubt} in doubt",
         named(series)
     )
-}
-
-/// `RequestCount Billing`
-fn named(series: &Series) -> String {
-    let dimensions = series.dimensions.iter().map(|(_, value)| value.as_str());
-    std::iter::once(series.name.as_str()).chain(dimensions).collect::<Vec<_>>().join(" ")
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    app::{Error, Exit, inspect::columns, output::Results, places},
+    app::{Error, Exit, ledger::columns, output::Results, places},
     backend::{
         Backend, BackendError, Batch, Checkpoint, SequenceNumber, Shard, ShardId, Stage, StartAt, Stream,
         aws::{Aws, Plan, PlannedCall, PlannedDatum, Reader},

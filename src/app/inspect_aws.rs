@@ -4,32 +4,31 @@ use std::io::{self, Write};
 
 use crate::{
     app::{
-        Error, Exit,
-        inspect::{COUNTED, columns, counted, malformed, seconds_since},
+        Error,
+        inspect::{MARK, mark},
+        ledger::{COUNTED, Titled, columns, counted, seconds_since, tables},
     },
-    audit::{self, ShardCut},
-    backend::{Outbox, Stage, StoredCheckpoint, StoredLease, aws::Aws},
+    audit::{Book, ShardCut, collect},
+    backend::{Outbox, Stage, StoredLease, aws::Aws},
     config::Config,
     engine::time::Timestamp,
-    render::{Cell, Report},
+    render::{Cell, Format, Report},
 };
 
 /// What the leases say.
 pub(super) async fn status(
     (config, backend): (&Config, &Aws),
+    format: Format,
     now: Timestamp,
-) -> Result<Vec<(&'static str, Report)>, Error> {
+) -> Result<Vec<Titled>, Error> {
     let leases = backend.stored_leases().await?;
     if leases.is_empty() {
         say_that_nothing_ran(config);
     }
-    let cuts = cuts(&leases)?;
-    let samples: Vec<ShardCut> = cuts.iter().filter_map(|(_, cut)| cut.clone()).collect();
-    Ok(vec![
-        ("input shards", inputs(&cuts, now)),
-        ("malformed lines", malformed(&samples)),
-        ("output shards", outputs(&leases, now)),
-    ])
+    let book = Book::of_cuts(cuts(&leases)?);
+    let mut reports = tables(&book, (false, format), inputs(&leases, &book, now));
+    reports.push(("output shards", outputs(&leases, now)));
+    Ok(reports)
 }
 
 /// That there is no lease: not a diagnostic that a filter may hide.
@@ -39,40 +38,32 @@ pub(super) fn say_that_nothing_ran(config: &Config) {
     drop(writeln!(io::stderr(), "{hint}"));
 }
 
-/// The leases of `analyze`, each with its cut once one was saved.
-pub(super) fn cuts(leases: &[StoredLease]) -> Result<Vec<(&StoredLease, Option<ShardCut>)>, Error> {
-    let cut = |lease| {
-        let cut = decoded(lease).map_err(|error| Error::new(Exit::Data, error))?;
-        Ok((lease, cut))
-    };
-    leases.iter().filter(|lease| lease.stage == Stage::Analyze).map(cut).collect()
+/// The cuts of `analyze`, of each lease once one was saved.
+pub(super) fn cuts(leases: &[StoredLease]) -> Result<Vec<ShardCut>, Error> {
+    let of_analyze = leases.iter().filter(|lease| lease.stage == Stage::Analyze);
+    let saved = of_analyze.filter_map(|lease| Some((lease.checkpoint.as_ref()?, lease.outbox)));
+    Ok(saved.map(|(found, outbox)| collect::cut(found, outbox)).collect::<Result<_, _>>()?)
 }
 
-fn decoded(lease: &StoredLease) -> Result<Option<ShardCut>, crate::engine::cut::CutError> {
-    let stored: &[StoredCheckpoint] = lease.checkpoint.as_slice();
-    Ok(audit::cuts(stored)?.pop())
-}
-
-fn inputs(cuts: &[(&StoredLease, Option<ShardCut>)], now: Timestamp) -> Report {
-    let row = |(lease, cut): &(&StoredLease, Option<ShardCut>)| {
+/// The leases of `analyze`, with what became of the lines of their shards.
+pub(super) fn inputs(leases: &[StoredLease], book: &Book, now: Timestamp) -> Report {
+    let row = |lease: &StoredLease| {
         let mut row = place(lease);
-        if let Some(ShardCut { state, .. }) = cut {
-            let complete = state.complete_to;
-            row.extend([
-                (complete > Timestamp::MIN).then_some(complete).into(),
-                (complete > Timestamp::MIN).then(|| seconds_since(complete, now)).into(),
-            ]);
+        let known = book.inputs.iter().find(|known| known.shard == lease.shard);
+        if let Some(state) = known.and_then(|known| known.state.as_ref()) {
+            row.extend(mark(state, now));
             row.extend(counted(state));
             row.push(outbox(lease.outbox).into());
         }
         row
     };
-    let own = [("completeTo", "Complete to"), ("behindSeconds", "Behind s#")];
-    let names = [&PLACE[..], &own[..], &COUNTED[..], &[("outbox", "Outbox")][..]].concat();
-    Report { columns: columns(&names), rows: cuts.iter().map(row).collect() }
+    let names = [&PLACE[..], &MARK[..], &COUNTED[..], &[("outbox", "Outbox")][..]].concat();
+    let of_analyze = leases.iter().filter(|lease| lease.stage == Stage::Analyze);
+    Report { columns: columns(&names), rows: of_analyze.map(row).collect() }
 }
 
-fn outputs(leases: &[StoredLease], now: Timestamp) -> Report {
+/// The leases of `deliver`.
+pub(super) fn outputs(leases: &[StoredLease], now: Timestamp) -> Report {
     let row = |lease: &StoredLease| {
         let saved = lease.checkpoint.as_ref().map(|found| seconds_since(found.saved, now));
         [place(lease), vec![saved.into()]].concat()

@@ -4,6 +4,7 @@ mod agent;
 mod agent_view;
 #[cfg(feature = "aws")]
 mod audit_aws;
+mod balance;
 #[cfg(feature = "aws")]
 mod dry_run;
 pub mod exit;
@@ -12,6 +13,7 @@ mod inspect;
 mod inspect_aws;
 #[cfg(feature = "aws")]
 pub mod lambda;
+mod ledger;
 mod manual;
 pub mod output;
 mod pipeline;

@@ -29,7 +29,7 @@ impl Ready {
                 Stage::Produce => {
                     ready.produce = Some(match &run.input {
                         Some(input) => input.clone(),
-                        None => Input::Files(files(config)?),
+                        None => Input::Files(files(config, run.once)?),
                     });
                 }
                 Stage::Analyze => {
@@ -47,11 +47,19 @@ impl Ready {
     }
 }
 
-/// What to follow; patterns that cannot be understood are refused here.
-fn files(config: &Config) -> Result<tail::Settings, Error> {
+/// What to follow; patterns that cannot be understood are refused here, and files that are missing if nobody waits for
+/// them.
+fn files(config: &Config, once: bool) -> Result<tail::Settings, Error> {
     let files = settings::files(config)?;
-    tail::matches(&files).map_err(|error| Error::new(Exit::Config, error))?;
-    Ok(files)
+    let refused = |error| Error::new(Exit::Config, error);
+    tail::matches(&files).map_err(refused)?;
+    match tail::missing(&files).map_err(refused)?.filter(|_| once) {
+        Some(file) => {
+            let why = format!("{file} does not exist: name a file that does, or wait for it without --once");
+            Err(Error::new(Exit::Io, why))
+        }
+        None => Ok(files),
+    }
 }
 
 /// The webhooks by the names of their alarms.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    app::{Error, Exit, inspect::columns, output::Results, places::Place, replay_view::share, settings},
+    app::{Error, Exit, ledger::columns, output::Results, places::Place, replay_view::share, settings},
     backend::{Backend, Datum, embedded::Embedded},
     cli::ReportArgs,
     clock::Clock,

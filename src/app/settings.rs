@@ -8,7 +8,7 @@ use crate::{
     clock::Clock,
     config::{self, Config},
     engine::{
-        alarm::{Alarm, Missing, RuleError},
+        alarm::{Alarm, RuleError},
         count::{Plan, TimeSource},
         format::{FormatError, LogFormat},
         reference::Reference,
@@ -87,16 +87,10 @@ pub(crate) async fn watched(location: &str) -> Result<Watched<ReferencePlace>, E
 /// The configured alarms.
 pub(crate) fn alarms(config: &Config) -> Result<Vec<Alarm>, Error> {
     let alarm = |alarm: &config::Alarm| {
-        let missing = match alarm.missing {
-            config::Missing::NotBreaching => Missing::NotBreaching,
-            config::Missing::Breaching => Missing::Breaching,
-            config::Missing::Ignore => Missing::Ignore,
-            config::Missing::Missing => Missing::Missing,
-        };
         let rule = alarm.rule.parse().map_err(|error: RuleError| {
             Error::doing(format!("alarm \"{}\"", alarm.name), Exit::Config, error)
         })?;
-        Ok(Alarm::new(alarm.name.clone(), rule, missing, config.analyze.window))
+        Ok(Alarm::new(alarm.name.clone(), rule, alarm.missing, config.analyze.window))
     };
     config.alarms.iter().map(alarm).collect()
 }

@@ -276,7 +276,13 @@ pub struct ConvertArgs {
 #[command(after_help = "\
 Examples:
   logtally status
-  logtally status --format json | jq .")]
+  logtally status --format json | jq .
+
+Files: bytes sent to the stream, in the file and not sent, waiting in the stream, analyzed; lines.
+Shards: what became of each line (counted, malformed, duplicate; late are among the counted).
+Windows that are not finished: published, not delivered, in corrections, in open windows.
+Columns of what should not happen are shown where it did. CSV and JSON have every column, and a
+first one, kind, that says what a row is about.")]
 pub struct StatusArgs {
     /// How the result is printed.
     #[command(flatten)]
@@ -289,8 +295,22 @@ pub struct StatusArgs {
 Examples:
   logtally audit && echo 'the books balance'
   logtally audit --settle --since 24h   on AWS, the calls in doubt first
+  logtally audit --format json          every equation, one a line
 
-Exit code 1 and the differences if they do not.")]
+What status shows, and then the equations of the books:
+  bytes sent          sent = passed over + analyzed + waiting + not known by file      each file
+  lines read          read = counted + malformed + duplicate                           each shard
+  requests counted    counted = published + in open windows + in corrections           each shard
+  bytes passed        appended up to the position = read + not lines + skipped + expired
+  records, bytes and parcels kept     appended = past retention + kept
+  parcels delivered   passed by deliver = published
+  requests published  published = in the metrics + not delivered yet + past their retention
+  delivered           delivered + in doubt and added = in the metrics     each window and series
+AWS knows the second, the third and the last. Each that does not balance is printed with its terms
+and the difference, left less right; balances is yes, NO, not yet (CloudWatch shows late) or in
+motion. In JSON: kind \"books\", about, scope, equation, left, right, difference, balances, terms.
+
+Exit code 1 if one does not balance.")]
 pub struct AuditArgs {
     /// On AWS: compare windows from then on with CloudWatch [default: 3h]
     #[arg(long, value_name = "WHEN")]

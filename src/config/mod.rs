@@ -22,14 +22,13 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::engine::time::WindowSize;
+use crate::engine::{alarm::Missing, time::WindowSize};
 
 pub use aws::{Aws, Compression, InDoubt};
 pub use environment::{Function, Role};
 pub use load::{Loaded, Override, load, parse};
 pub use values::{
-    BackendKind, DAY_MS, HOUR_MS, Missing, PipelineName, SECOND_MS, Secret, Stage, Start, StartMode,
-    TimeSource,
+    BackendKind, DAY_MS, HOUR_MS, PipelineName, SECOND_MS, Secret, Stage, Start, StartMode, TimeSource,
 };
 
 /// The largest configuration file that is read, in bytes; a longer one is refused.

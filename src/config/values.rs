@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::{
     config::{Alarm, RECORD_BYTES, Stages, units},
-    engine::time::WindowSize,
+    engine::{alarm::Missing, time::WindowSize},
 };
 
 /// Milliseconds in a second, for bounds.
@@ -94,20 +94,6 @@ impl StartMode {
             Self::LastStoppedPoint => "LAST_STOPPED_POINT",
         }
     }
-}
-
-/// What a window without data means to an alarm, in CloudWatch's words.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Missing {
-    /// As if the rule did not hold.
-    #[default]
-    NotBreaching,
-    /// As if the rule held.
-    Breaching,
-    /// As if the window were not.
-    Ignore,
-    /// The alarm has insufficient data.
-    Missing,
 }
 
 impl Choice for BackendKind {

@@ -48,6 +48,12 @@ impl Counters {
         self.malformed.values().sum()
     }
 
+    /// What is known of the bytes of the shard: read, or passed over, or lost.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.read_bytes + self.control_bytes + self.skipped_bytes + self.expired_bytes
+    }
+
     /// Whether every line read landed in exactly one counter.
     #[must_use]
     pub fn balance(&self) -> bool {

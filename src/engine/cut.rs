@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::{parcel::Parcel, state::State};
 
 /// The version of the encoding: its first byte.
-pub const FORMAT: u8 = 1;
+pub const FORMAT: u8 = 2;
 
 /// State and outbox of one shard as of one position.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -85,6 +85,6 @@ mod tests {
         insta::assert_snapshot!(damaged, @"the checkpoint is damaged: start with --from TRIM_HORIZON --recount, or restore the state");
         bytes[0] = 9;
         let newer = Cut::decode(&bytes).unwrap_err().to_string();
-        insta::assert_snapshot!(newer, @"the checkpoint has format 9, this logtally knows 1: use the version that wrote it");
+        insta::assert_snapshot!(newer, @"the checkpoint has format 9, this logtally knows 2: use the version that wrote it");
     }
 }

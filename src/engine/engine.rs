@@ -80,6 +80,8 @@ impl Engine {
 
     fn push_known(&mut self, provenance: &Provenance, data: &[u8], arrival: Timestamp) {
         let cut_line = (data.len() as u64) < provenance.end - provenance.start;
+        let new = |counters: &Counters| counters.read - counters.duplicate;
+        let before = new(&self.gathered.counters);
         if self.state.seen.overlaps(provenance) {
             self.push_clipped(provenance, data, arrival, cut_line);
         } else if cut_line {
@@ -88,6 +90,7 @@ impl Engine {
             self.counter.count(data, arrival, &mut self.gathered);
         }
         self.gathered.counters.sources_forgotten += self.state.seen.take(provenance, arrival);
+        self.state.seen.count(provenance.source, new(&self.gathered.counters) - before);
     }
 
     /// Counts only the lines whose first byte is new.

@@ -27,6 +27,18 @@ pub const SILENT_PRODUCERS: &str = "SilentProducers";
 /// Parcels of which nobody knows whether they were added, stamped with the window in which that came about.
 pub const IN_DOUBT: &str = "InDoubt";
 
+/// The metrics that rows add to.
+pub const OF_ROWS: [&str; 8] = [
+    REQUEST_COUNT,
+    RESPONSE_COUNT,
+    MALFORMED_LINES,
+    LATE_LINES,
+    DUPLICATE_LINES,
+    LAG_SECONDS,
+    HEARTBEAT,
+    SILENT_PRODUCERS,
+];
+
 /// A metric: its name and its dimensions.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Series {
@@ -97,4 +109,21 @@ fn datum(name: &str, dimensions: Vec<(String, String)>, timestamp: Timestamp, va
 )]
 fn float(count: u64) -> f64 {
     count as f64
+}
+
+/// A sum of counts as the whole number it is.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "sums of counts are whole and not negative"
+)]
+#[must_use]
+pub fn count(sum: f64) -> u64 {
+    sum.round() as u64
+}
+
+/// Whether two sums are the same but for the order in which they were added up.
+#[must_use]
+pub fn equal(one: f64, other: f64) -> bool {
+    (one - other).abs() <= 1e-9 + 1e-12 * one.abs().max(other.abs())
 }

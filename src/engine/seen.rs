@@ -1,6 +1,6 @@
 //! Which bytes of which files a shard has taken: recognises what a producer sends twice. Holds only what is in flight.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::AddAssign};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,23 @@ struct Ranges {
     acked: u64,
     above: Vec<(u64, u64)>,
     heard: Timestamp,
+    taken: Taken,
+}
+
+/// What a shard was the first to take of a file, since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Lines, counted or malformed.
+    pub lines: u64,
+}
+
+impl AddAssign for Taken {
+    fn add_assign(&mut self, Self { bytes, lines }: Self) {
+        self.bytes += bytes;
+        self.lines += lines;
+    }
 }
 
 impl Seen {
@@ -46,9 +63,22 @@ impl Seen {
     pub fn take(&mut self, record: &Provenance, arrival: Timestamp) -> u64 {
         let ranges = self.sources.entry(record.source).or_default();
         ranges.heard = ranges.heard.max(arrival);
+        ranges.taken.bytes += ranges.missing(record.start, record.end);
         ranges.insert(record.start, record.end);
         ranges.acknowledge(record.acked);
         self.forget()
+    }
+
+    /// Enters how many lines of a file were new.
+    pub fn count(&mut self, source: SourceId, lines: u64) {
+        if let Some(ranges) = self.sources.get_mut(&source) {
+            ranges.taken.lines += lines;
+        }
+    }
+
+    /// What was taken of each file, each byte and line once. What a parent took is in the parent's books.
+    pub fn taken(&self) -> impl Iterator<Item = (SourceId, Taken)> {
+        self.sources.iter().map(|(source, ranges)| (*source, ranges.taken))
     }
 
     /// Everything that either knows: what a child shard inherits from its parents.
@@ -97,6 +127,15 @@ impl Ranges {
         }
         let behind = self.above.partition_point(|&(_, above_end)| above_end <= start);
         self.above.get(behind).is_some_and(|&(above_start, _)| above_start < end)
+    }
+
+    /// How many bytes of `start..end` were not taken before.
+    fn missing(&self, start: u64, end: u64) -> u64 {
+        let start = start.max(self.acked);
+        let first = self.above.partition_point(|&(_, above_end)| above_end <= start);
+        let held = self.above.iter().skip(first).take_while(|&&(above_start, _)| above_start < end);
+        let held: u64 = held.map(|&(from, to)| to.min(end) - from.max(start)).sum();
+        end.saturating_sub(start) - held
     }
 
     fn insert(&mut self, mut start: u64, mut end: u64) {
@@ -155,13 +194,20 @@ mod tests {
         ) {
             let (mut seen, mut other, mut model, mut acked) =
                 (Seen::default(), Seen::default(), BTreeSet::new(), 0);
+            let mut taken = 0;
             for (index, (start, length, ack)) in takes.into_iter().enumerate() {
                 let part = if index < split { &mut seen } else { &mut other };
+                if index < split {
+                    let new = (start..start + length).filter(|byte| *byte >= acked && !model.contains(byte));
+                    taken += new.count() as u64;
+                }
                 part.take(&record(start, start + length, ack), Timestamp::MIN);
                 model.extend(start..start + length);
                 acked = acked.max(ack);
             }
+            prop_assert_eq!(seen.taken().map(|(_, taken)| taken.bytes).sum::<u64>(), taken);
             seen.absorb(other);
+            prop_assert_eq!(seen.taken().map(|(_, taken)| taken.bytes).sum::<u64>(), taken, "of this shard alone");
             for offset in 0..80 {
                 let expected = offset < acked || model.contains(&offset);
                 prop_assert_eq!(seen.holds(SOURCE, offset), expected, "{} in {:?}", offset, seen);

@@ -17,6 +17,8 @@ pub(crate) struct Records {
     shape: Arc<AgentShape>,
     /// By generation.
     headers: BTreeMap<u64, u64>,
+    /// By generation, where headers ended since the last look.
+    ended: Vec<(u64, u64)>,
     open: BTreeMap<u64, Open>,
     stamps: StampCache,
     noted: Noted,
@@ -53,6 +55,7 @@ impl Records {
         Self {
             shape,
             headers: BTreeMap::new(),
+            ended: Vec::new(),
             open: BTreeMap::new(),
             stamps: StampCache::default(),
             noted: Noted::default(),
@@ -68,7 +71,7 @@ impl Records {
                 self.headers.insert(generation, self.shape.skip_header_lines);
             }
             for line in lines(&piece) {
-                if self.is_header(generation) {
+                if self.is_header(generation, line.end) {
                     continue;
                 }
                 self.add(generation, &line, now, &mut records);
@@ -78,13 +81,14 @@ impl Records {
     }
 
     /// Takes one line off what is left of the header of a file, if any is.
-    fn is_header(&mut self, generation: u64) -> bool {
+    fn is_header(&mut self, generation: u64, end: u64) -> bool {
         let Some(left) = self.headers.get_mut(&generation) else {
             return false;
         };
         *left -= 1;
         if *left == 0 {
             self.headers.remove(&generation);
+            self.ended.push((generation, end));
         }
         true
     }
@@ -127,6 +131,11 @@ impl Records {
     pub(crate) fn held(&self) -> BTreeMap<u64, u64> {
         let headers = self.headers.keys().map(|&generation| (generation, 0));
         self.open.iter().map(|(&generation, open)| (generation, open.start)).chain(headers).collect()
+    }
+
+    /// By generation, where headers ended since the last call.
+    pub(crate) fn passed_over(&mut self) -> Vec<(u64, u64)> {
+        std::mem::take(&mut self.ended)
     }
 
     /// What is to be told since the last call.
@@ -255,6 +264,7 @@ mod tests {
         assert_eq!(records.held(), [(GENERATION, 0)].into());
         assert_eq!(texts(records.of(vec![piece(3, b"h2\na\n")], at(0))), ["a\n"]);
         assert!(records.held().is_empty());
+        assert_eq!(records.passed_over(), [(GENERATION, 6)]);
         assert_eq!(
             texts(records.of(vec![piece(8, b"b\n")], at(0))),
             ["b\n"],

@@ -120,6 +120,9 @@ fn read_files(mut tailer: Tailer, mut records: Option<Box<Records>>, wires: &Wir
                 if caught_up {
                     pieces.append(&mut records.quiet(now, draining && quiet));
                 }
+                for (generation, end) in records.passed_over() {
+                    tailer.pass_over(generation, end);
+                }
                 note(records.noted());
                 tailer.states_behind(&records.held())
             }

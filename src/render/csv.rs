@@ -48,6 +48,7 @@ fn show(cell: &Cell) -> Cow<'_, str> {
     match cell {
         Cell::Text(value) => text(value),
         Cell::Count(count) => Cow::Owned(count.to_string()),
+        Cell::Difference(count) => Cow::Owned(count.to_string()),
         Cell::Percent(value) | Cell::Number(value) if value.is_finite() => Cow::Owned(value.to_string()),
         Cell::Percent(_) | Cell::Number(_) | Cell::Empty => Cow::Borrowed(""),
         Cell::Time(time) => Cow::Owned(time.to_string()),

@@ -64,6 +64,7 @@ impl Serialize for Cell {
         match self {
             Self::Text(text) => serializer.serialize_str(text),
             Self::Count(count) => serializer.serialize_u64(*count),
+            Self::Difference(count) => serializer.serialize_i64(*count),
             Self::Percent(value) | Self::Number(value) if value.is_finite() => {
                 serializer.serialize_f64(*value)
             }

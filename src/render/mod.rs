@@ -63,6 +63,8 @@ pub enum Cell {
     Text(String),
     /// A count.
     Count(u64),
+    /// A count less another one.
+    Difference(i64),
     /// A share of one: 0.123 is `12.3 %` in a table and `0.123` elsewhere; not finite: as [`Cell::Empty`].
     Percent(f64),
     /// A sum that need not be whole; not finite: as [`Cell::Empty`].

@@ -66,6 +66,7 @@ fn show(cell: &Cell, most: usize) -> String {
     match cell {
         Cell::Text(text) => cut(&escape_terminal(text), most),
         Cell::Count(count) => count.to_string(),
+        Cell::Difference(count) => count.to_string(),
         Cell::Percent(share) if share.is_finite() => format!("{:.1} %", share * 100.0),
         Cell::Number(value) if value.is_finite() => value.to_string(),
         Cell::Percent(_) | Cell::Number(_) | Cell::Empty => String::new(),

@@ -118,6 +118,19 @@ impl Patterns {
     }
 }
 
+/// The first plain path among the patterns at which nothing is. That a pattern matches nothing is told by the tailer.
+///
+/// # Errors
+/// If a pattern cannot be understood.
+pub fn missing(settings: &Settings) -> Result<Option<String>, TailError> {
+    for text in &settings.patterns {
+        if Pattern::new(text)?.is_plain() && fs::symlink_metadata(text).is_err() {
+            return Ok(Some(text.clone()));
+        }
+    }
+    Ok(None)
+}
+
 /// The files that `settings` would follow now, by path; opens none of them.
 ///
 /// # Errors

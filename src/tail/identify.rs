@@ -139,6 +139,7 @@ impl Tailer {
         if candidate.packing == Packing::Plain {
             if at_end && born {
                 stored.position = behind_last_line(candidate)?;
+                stored.first = stored.position;
                 stored.mark = identity::mark(candidate, stored.position)?.unwrap_or_default();
             }
         } else if at_end && group.stamp.seconds.saturating_mul(1000) < self.ledger.first_start.as_millis() {

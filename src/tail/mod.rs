@@ -43,7 +43,7 @@ mod watch;
 use std::fmt::Display;
 
 pub use compressed::MAX_UNPACKING;
-pub use discovery::{MAX_DEPTH, MAX_ENTRIES, matches};
+pub use discovery::{MAX_DEPTH, MAX_ENTRIES, matches, missing};
 pub use lines::{Lines, Piece, Progress, READ_SIZE};
 pub use notice::{MAX_NOTICES, Notice};
 pub use resume::{Known, LEDGER, State, claim_generation, known};
@@ -64,7 +64,7 @@ pub enum TailError {
     },
     /// A newer version wrote the state of a file.
     #[error(
-        "the stored state of generation {generation} has format {version} and this version knows 1: use the version \
+        "the stored state of generation {generation} has format {version} and this version knows 2: use the version \
          that wrote it"
     )]
     NewerState {

@@ -80,6 +80,11 @@ impl Pattern {
         parts.dedup_by(|one, other| matches!((one, other), (Part::AnyDepth, Part::AnyDepth)));
         Ok(Self { text: text.to_owned(), base, parts })
     }
+
+    /// Whether it is the path of one file.
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(self.parts.as_slice(), [Part::Literal(_)])
+    }
 }
 
 fn brace_across_directories(text: &str) -> bool {

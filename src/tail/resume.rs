@@ -23,7 +23,9 @@ pub type State = (u64, Vec<u8>);
 /// Under this generation the tailer stores its own ledger; no file has it.
 pub const LEDGER: u64 = 0;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The version before; it knew no [`Stored::first`], which stands last.
+const WITHOUT_FIRST: u8 = 1;
 
 /// What is known of one life of one file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,6 +51,8 @@ pub(crate) struct Stored {
     pub(crate) let_go: bool,
     /// Since when it is not found.
     pub(crate) absent_since: Option<Timestamp>,
+    /// Everything below was passed over: by where reading was to start, or as the header of the file.
+    pub(crate) first: u64,
 }
 
 impl Stored {
@@ -66,6 +70,7 @@ impl Stored {
             displaced: false,
             let_go: false,
             absent_since: None,
+            first: 0,
         }
     }
 
@@ -113,13 +118,13 @@ pub(crate) fn encode(value: &impl Serialize) -> Vec<u8> {
 }
 
 fn decode<T: DeserializeOwned>(generation: u64, state: &[u8]) -> Result<T, TailError> {
-    match state.split_first() {
-        Some((&VERSION, rest)) => {
-            postcard::from_bytes(rest).map_err(|_| TailError::BrokenState { generation })
-        }
-        Some((&version, _)) => Err(TailError::NewerState { generation, version }),
-        None => Err(TailError::BrokenState { generation }),
-    }
+    let decoded = match state.split_first() {
+        Some((&VERSION, rest)) => postcard::from_bytes(rest),
+        Some((&WITHOUT_FIRST, rest)) => postcard::from_bytes(&[rest, &[0]].concat()),
+        Some((&version, _)) => return Err(TailError::NewerState { generation, version }),
+        None => return Err(TailError::BrokenState { generation }),
+    };
+    decoded.map_err(|_| TailError::BrokenState { generation })
 }
 
 /// Everything that was stored, decoded; the ledger is absent on the first start.
@@ -154,10 +159,16 @@ pub struct Known {
     pub generation: u64,
     /// Its current or last name.
     pub path: PathBuf,
-    /// Everything below was sent.
+    /// Everything below was sent ...
     pub position: u64,
+    /// ... but for what lies below this, which was passed over.
+    pub first: u64,
     /// It was read to its end, and its writer moved on.
     pub complete: bool,
+    /// Since when it is not found, though it was not read to its end.
+    pub absent_since: Option<Timestamp>,
+    /// Positions are those of its unpacked content.
+    pub packed: bool,
 }
 
 /// The files among stored states, in the order of generations.
@@ -170,7 +181,10 @@ pub fn known(states: &[State]) -> Result<Vec<Known>, TailError> {
         generation,
         path: stored.path(),
         position: stored.position,
+        first: stored.first,
         complete: stored.complete,
+        absent_since: stored.absent_since.filter(|_| !stored.complete && !stored.let_go),
+        packed: stored.packing != Packing::Plain,
     };
     Ok(sources.into_iter().map(known).collect())
 }
@@ -205,9 +219,22 @@ mod tests {
     }
 
     #[test]
+    fn a_state_of_the_version_before_passed_over_nothing() {
+        let id = FileId::of(&std::fs::metadata("/").unwrap());
+        let stored = Stored { position: 9, ..Stored::new(id, "/a.log".into(), Packing::Plain) };
+        let mut state = encode(&stored);
+        assert_eq!(state.pop(), Some(0), "the last field");
+        state[0] = WITHOUT_FIRST;
+        assert_eq!(restore(&[(7, state)]).unwrap().1, [(7, stored)]);
+        let (_, state) = claim_generation(&[], Timestamp::MIN).unwrap();
+        let ledger = (LEDGER, [&[WITHOUT_FIRST], &state.1[1..]].concat());
+        assert_eq!(claim_generation(&[ledger], Timestamp::MIN).unwrap().0, 2);
+    }
+
+    #[test]
     fn states_of_another_version_or_broken_ones_are_refused() {
         let refused = |state: &[u8]| restore(&[(7, state.to_vec())]).unwrap_err().to_string();
-        insta::assert_snapshot!(refused(&[2, 0]), @"the stored state of generation 7 has format 2 and this version knows 1: use the version that wrote it");
+        insta::assert_snapshot!(refused(&[3, 0]), @"the stored state of generation 7 has format 3 and this version knows 2: use the version that wrote it");
         insta::assert_snapshot!(refused(&[1, 1]), @"the stored state of generation 7 is broken: restore the state, or remove it to begin anew");
     }
 }

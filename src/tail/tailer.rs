@@ -274,6 +274,14 @@ impl Tailer {
         }
     }
 
+    /// Everything below `first` of this source is not sent: it is the header of the file.
+    pub fn pass_over(&mut self, generation: u64, first: u64) {
+        if let Some(source) = self.sources.get_mut(&generation) {
+            source.changed |= source.stored.first != first;
+            source.stored.first = first;
+        }
+    }
+
     /// Takes a generation for a source that is not a file, as standard input. Store [`Self::states`] before its
     /// first bytes are sent.
     pub fn claim_generation(&mut self) -> u64 {

@@ -1,6 +1,7 @@
 //! The command as a user meets it: help, usage errors, configuration errors, exit codes. Counts nothing.
 
 mod agent;
+mod audit;
 mod bad_input;
 mod pipeline;
 mod shuffled;

@@ -15,7 +15,7 @@ use crate::{
             sums::{self, Sums},
         },
     },
-    engine::time::Timestamp,
+    engine::{metric::equal, time::Timestamp},
 };
 
 /// Most calls in doubt that share windows for which every choice is tried: 2^12. Of more, all and none are.
@@ -224,11 +224,6 @@ pub(super) fn shown(entry: &Entry) -> Timestamp {
     let age = entry.head.at.millis_since(oldest);
     let wait = SHOWN_MS.into_iter().find(|(younger, _)| age < *younger).map_or(0, |(_, wait)| wait);
     entry.head.at.plus_millis(wait)
-}
-
-/// Whether two sums are the same but for the order in which they were added up.
-pub(super) fn equal(one: f64, other: f64) -> bool {
-    (one - other).abs() <= 1e-9 + 1e-12 * one.abs().max(other.abs())
 }
 
 #[cfg(test)]

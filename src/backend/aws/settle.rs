@@ -17,7 +17,7 @@ use crate::{
             sums,
         },
     },
-    engine::time::Timestamp,
+    engine::{metric::equal, time::Timestamp},
 };
 
 /// What became of the calls in doubt.
@@ -120,7 +120,7 @@ impl AccountLine {
     /// Whether CloudWatch has what the ledger says, whatever became of the calls in doubt.
     #[must_use]
     pub fn balances(&self) -> bool {
-        doubt::equal(self.found, self.done)
+        equal(self.found, self.done)
             || self.done.min(self.done + self.in_doubt) <= self.found
                 && self.found <= self.done.max(self.done + self.in_doubt)
     }

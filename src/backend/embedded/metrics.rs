@@ -17,7 +17,7 @@ use crate::{
         },
     },
     engine::{
-        metric::REQUEST_COUNT,
+        metric::{REQUEST_COUNT, count},
         row::{Row, UNKNOWN},
         time::Timestamp,
     },
@@ -222,16 +222,6 @@ fn remember_aged(conn: &Connection, horizon: i64) -> rusqlite::Result<()> {
             .execute([aged.to_string()])?;
     }
     Ok(())
-}
-
-/// A sum of counts as the whole number it is.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "sums of counts are whole and not negative"
-)]
-pub(super) fn count(sum: f64) -> u64 {
-    sum.round() as u64
 }
 
 /// Whether a sweep would find something to delete.

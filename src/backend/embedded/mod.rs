@@ -154,7 +154,8 @@ impl Embedded {
     /// # Errors
     /// What the file gives.
     pub async fn books(&self) -> Result<Books> {
-        self.store.read(books::read).await
+        let node = self.store.node;
+        self.store.read(move |conn| books::read(conn, node)).await
     }
 
     /// Every stage's checkpoints, whoever holds the locks.

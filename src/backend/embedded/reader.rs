@@ -43,8 +43,8 @@ pub struct Reader {
     /// The shard's number in the tables.
     id: i64,
     tip: watch::Receiver<i64>,
-    /// The last record handed out; `None`: whatever is oldest comes next.
-    position: Option<i64>,
+    /// The last record handed out, or the one in front of the first.
+    position: i64,
     complete_to: Timestamp,
 }
 
@@ -98,7 +98,7 @@ impl Reader {
     /// What this process has just appended behind the position, without a way through the file.
     fn fresh(&self) -> Option<Found> {
         let tips = &self.store.signals.tips;
-        let (fresh, at_tip) = tips.behind(self.id, self.position?, BATCH_BYTES, BATCH_RECORDS)?;
+        let (fresh, at_tip) = tips.behind(self.id, self.position, BATCH_BYTES, BATCH_RECORDS)?;
         Some(Found {
             last: fresh.last().map(|record| record.seq),
             records: fresh
@@ -123,7 +123,7 @@ impl Reader {
 
     /// Waits until this process appends to the shard, or it is time to look for what others did.
     async fn wait(&mut self, poll: Duration) {
-        let position = self.position.unwrap_or(0);
+        let position = self.position;
         // Either is reason to look again, and the sender lives as long as the store.
         let _ = tokio::time::timeout(poll, self.tip.wait_for(|&last| last > position)).await;
     }
@@ -152,11 +152,11 @@ impl Reader {
         let stamp = found.stamp.filter(|_| found.at_tip).map(Timestamp::from_millis);
         self.complete_to =
             [newest, stamp, complete].into_iter().flatten().fold(self.complete_to, Timestamp::max);
-        self.position = found.last.or(self.position);
+        self.position = found.last.unwrap_or(self.position);
         let behind = newest.filter(|_| !found.at_tip).map_or(0, |newest| now.millis_since(newest).max(1));
         Batch {
             records: found.records,
-            through: self.position.filter(|&position| position > 0).map(sequence),
+            through: (self.position > 0).then(|| sequence(self.position)),
             complete_to: self.complete_to,
             behind_ms: u64::try_from(behind).unwrap_or(0),
             end_of_shard: found.closed && found.at_tip,
@@ -188,20 +188,20 @@ impl StreamReader for Reader {
 }
 
 impl Scan {
-    fn look(&self, position: Option<i64>) -> Result<Found, Fault> {
+    fn look(&self, position: i64) -> Result<Found, Fault> {
         let conn = self.conn.lock().unwrap_or_else(PoisonError::into_inner);
         let tx = conn.unchecked_transaction()?;
         let row = shard::find(&tx, self.stream, &self.shard)?;
         check(self.stream, &row, position)?;
         let stamp =
             tx.prepare_cached("SELECT max(last_arrival) FROM shard")?.query_row([], |row| row.get(0))?;
-        let stored = fetch(&tx, row.id, position.unwrap_or(row.books.trimmed_seq))?;
+        let stored = fetch(&tx, row.id, position)?;
         tx.commit()?;
         let last = stored.last().map(|record| record.seq);
         Ok(Found {
             records: self.restore(stored)?,
             last,
-            at_tip: last.or(position).unwrap_or(row.books.trimmed_seq) >= row.books.last_seq,
+            at_tip: last.unwrap_or(position) >= row.books.last_seq,
             closed: row.shard.closed,
             stamp,
         })
@@ -266,22 +266,21 @@ fn fetch(conn: &Connection, shard: i64, after: i64) -> rusqlite::Result<Vec<Stor
     Ok(stored)
 }
 
-/// The position to start behind; `None` is in front of the oldest record.
-fn place(stream: Stream, row: &ShardRow, start: &StartAt) -> Result<Option<i64>, Fault> {
+/// The position to start behind.
+fn place(stream: Stream, row: &ShardRow, start: &StartAt) -> Result<i64, Fault> {
     let position = match start {
-        StartAt::TrimHorizon => None,
-        StartAt::Latest => Some(row.books.last_seq),
-        StartAt::After(SequenceNumber(text)) => Some(text.parse().map_err(|_| {
-            refused(format!("{text:?} is no position in the {} stream", shard::word(stream)))
-        })?),
+        StartAt::TrimHorizon => row.books.trimmed_seq,
+        StartAt::Latest => row.books.last_seq,
+        StartAt::After(SequenceNumber(text)) => text
+            .parse()
+            .map_err(|_| refused(format!("{text:?} is no position in the {} stream", shard::word(stream))))?,
     };
     check(stream, row, position)?;
     Ok(position)
 }
 
 /// Refuses a position whose successors are gone, or that this shard never reached.
-fn check(stream: Stream, row: &ShardRow, position: Option<i64>) -> Result<(), Fault> {
-    let Some(position) = position else { return Ok(()) };
+fn check(stream: Stream, row: &ShardRow, position: i64) -> Result<(), Fault> {
     let (stream, shard, books) = (shard::word(stream), &row.shard.id, &row.books);
     if position < books.trimmed_seq {
         let loss = loss(row, position);

@@ -25,15 +25,15 @@ use super::{
 const MINUTE: i64 = 60_000;
 
 /// Services with nothing in them, and a directory with a configuration that names them.
-struct Home {
-    moto: Moto,
+pub(super) struct Home {
+    pub(super) moto: Moto,
     bridge: Bridge,
     kinesis: Kinesis,
     directory: TempDir,
 }
 
 impl Home {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let moto = Moto::start();
         moto.create_table_of_leases("logtally-leases").await;
         moto.create_ledger("logtally-ledger").await;
@@ -59,7 +59,7 @@ impl Home {
         );
     }
 
-    fn command(&self, line: &str) -> Command {
+    pub(super) fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_logtally"));
         command.args(line.split_whitespace()).current_dir(self.directory.path()).env_clear();
         command.env("HOME", self.directory.path()).env("AWS_REGION", REGION);
@@ -70,7 +70,7 @@ impl Home {
         command
     }
 
-    fn result(&self, line: &str) -> String {
+    pub(super) fn result(&self, line: &str) -> String {
         let output = self.command(line).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{line}: {}", said(&output));
         String::from_utf8(output.stdout).unwrap()
@@ -100,7 +100,7 @@ impl Home {
     }
 
     /// As far as the output stream.
-    fn analyzed(&self) -> Timestamp {
+    pub(super) fn analyzed(&self) -> Timestamp {
         let window = self.log();
         self.result("produce --once");
         self.result("analyze --once");
@@ -117,7 +117,7 @@ fn told(output: &Output) -> String {
     format!("{code} {}", String::from_utf8_lossy(&output.stderr))
 }
 
-fn rows(lines: &str) -> Vec<Json> {
+pub(super) fn rows(lines: &str) -> Vec<Json> {
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 

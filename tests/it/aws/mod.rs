@@ -1,6 +1,7 @@
 //! The AWS backend against doubles of the services. What both backends must do is in `contract`.
 
 mod agent;
+mod audit;
 pub(crate) mod bridge;
 mod calls;
 mod commands;

@@ -13,7 +13,7 @@ use super::Home;
 const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/hosts.csv");
 
 /// A home with a log and a configuration that names it.
-fn configured() -> Home {
+pub(super) fn configured() -> Home {
     let home = Home::new();
     let log = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/access.log");
     fs::copy(log, home.path().join("access.log")).unwrap();
@@ -51,6 +51,7 @@ fn a_state_file_that_is_none_is_refused_by_all_and_found_by_check() {
     let home = Home::new();
     fs::create_dir(home.path().join("s")).unwrap();
     fs::write(home.path().join("s/logtally.db"), "garbage").unwrap();
+    fs::write(home.path().join("x"), "").unwrap();
     for line in ["status", "audit", "report", "analyze --once", "deliver --once", "produce x --once"] {
         let said = home.refusal(&format!("{line} --state-dir s"));
         assert!(said.starts_with("74 logtally: s/logtally.db is no database of logtally"), "{line}: {said}");
@@ -88,6 +89,25 @@ fn from_a_log_to_a_report_whose_books_balance() {
     let mut reader = csv::Reader::from_reader(report.as_bytes());
     let sum: u64 = reader.records().map(|row| row.unwrap()[2].parse::<u64>().unwrap()).sum();
     assert_eq!(sum, 4_988, "as a replay counts them; no row is there twice");
+}
+
+#[test]
+fn a_file_that_is_missing_is_told_where_nobody_waits_for_it() {
+    let home = Home::new();
+    let lines = ["produce none.log --once", "produce none*.log --once"];
+    let lines = lines.map(|line| home.refusal(&format!("{line} --state-dir s"))).concat();
+    let said: String =
+        lines.lines().map(|line| line.split("Z  ").last().unwrap().to_owned() + "\n").collect();
+    insta::assert_snapshot!(said, @"
+    74 logtally: none.log does not exist: name a file that does, or wait for it without --once
+    WARN logtally::produce::source: none*.log: matches no file yet: if that stays so, check the pattern
+    ");
+    fs::write(home.path().join("logtally.toml"), "state_dir = \"s\"\n[produce]\nfiles = [\"none.log\"]\n")
+        .unwrap();
+    assert_eq!(home.refusal("run --once"), lines.lines().next().unwrap().to_owned() + "\n");
+    fs::remove_dir_all(home.path().join("s")).unwrap();
+    home.refusal("run --once");
+    assert!(!home.path().join("s").exists(), "a refusal creates nothing");
 }
 
 #[test]

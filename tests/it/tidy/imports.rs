@@ -45,7 +45,7 @@ const RULES: [(&str, &[&str]); 23] = [
     ("analyze", &["backend", "engine", "stop"]),
     ("deliver", &["backend", "engine", "stop"]),
     ("alarms", &["backend", "backend::embedded", "engine", "clock", "stop"]),
-    ("audit", &["backend", "backend::embedded", "engine"]),
+    ("audit", &["backend", "backend::embedded", "engine", "tail"]),
     ("stop", &[]),
     ("replay", &["tail", "engine"]),
     ("report", &["backend", "engine"]),
