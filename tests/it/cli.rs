@@ -2,6 +2,7 @@
 
 mod agent;
 mod bad_input;
+mod hostile;
 mod pipeline;
 mod shuffled;
 
