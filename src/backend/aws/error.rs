@@ -72,7 +72,8 @@ impl fmt::Display for Call<'_> {
 }
 
 impl Call<'_> {
-    /// The error that `error` means to a caller of the ports.
+    /// The error that `error` means to a caller of the ports. It is no source of it: its texts are chosen here.
+    #[expect(clippy::needless_pass_by_value, reason = "no caller has a further use for it")]
     pub(super) fn fault<E>(self, error: SdkError<E, HttpResponse>) -> BackendError
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
