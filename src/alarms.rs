@@ -18,7 +18,7 @@ use crate::{
     },
     clock::Clock,
     engine::{
-        alarm::{Alarm, Transition},
+        alarm::{Alarm, MAX_APPLICATIONS, Transition},
         metric::{Datum, HEARTBEAT, REQUEST_COUNT},
         row::HostCount,
         time::{Timestamp, WindowSize},
@@ -117,6 +117,9 @@ impl<'a> Watching<'a> {
             };
             let changes = self.named(alarms.iter_mut().flat_map(observe).collect()).await?;
             self.store(&alarms, &changes).await?;
+            for name in overfull(&self.alarms, &alarms) {
+                tracing::warn!(alarm = ?name, "more than {MAX_APPLICATIONS} applications: the rest are not watched");
+            }
             self.alarms = alarms;
             self.next = self.window.end_of(start);
             changes.into_iter().for_each(notify);
@@ -192,6 +195,13 @@ impl<'a> Watching<'a> {
     }
 }
 
+/// The alarms that could watch every application before, and cannot now.
+fn overfull<'a>(before: &[Alarm], now: &'a [Alarm]) -> Vec<&'a str> {
+    let pairs = before.iter().zip(now);
+    let new = pairs.filter(|(before, now)| before.unwatched() == 0 && now.unwatched() > 0);
+    new.map(|(_, now)| now.name()).collect()
+}
+
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -199,4 +209,24 @@ impl<'a> Watching<'a> {
 )]
 fn count(sum: f64) -> u64 {
     sum.round() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::alarm::Missing;
+
+    #[test]
+    fn an_alarm_that_cannot_watch_all_is_told_once() {
+        let new = || {
+            vec![Alarm::new("a".to_owned(), "* > 0".parse().unwrap(), Missing::default(), WindowSize::MINUTE)]
+        };
+        let sums = |count: usize| (0..count).map(|number| (number.to_string(), 1)).collect();
+        let (before, mut now) = (new(), new());
+        now[0].observe(Timestamp::from_millis(0), &sums(MAX_APPLICATIONS));
+        assert_eq!(overfull(&before, &now), Vec::<&str>::new());
+        now[0].observe(Timestamp::from_millis(60_000), &sums(MAX_APPLICATIONS + 1));
+        assert_eq!(overfull(&before, &now), ["a"]);
+        assert_eq!(overfull(&now, &now), Vec::<&str>::new());
+    }
 }

@@ -5,10 +5,13 @@ use std::io::{self, BufRead, Write};
 use memchr::memchr;
 use serde::Serialize;
 
-use crate::engine::{
-    format::{Fields, LogFormat, StampCache},
-    reason::{Malformed, Reason},
-    record::MAX_LINE,
+use crate::{
+    engine::{
+        format::{Fields, LogFormat, StampCache},
+        reason::{Malformed, Reason},
+        record::MAX_LINE,
+    },
+    render::json::write_line,
 };
 
 /// What was read.
@@ -85,13 +88,12 @@ impl Printer<'_> {
     fn print(&mut self, line: &[u8], output: &mut impl Write) -> io::Result<()> {
         self.summary.lines += 1;
         match self.format.parse_or_object(line, &mut self.memory, &mut self.stamps) {
-            Ok(event) => serde_json::to_writer(&mut *output, &Fields::from(&event))?,
+            Ok(event) => write_line(output, &Fields::from(&event)),
             Err(Malformed { reason, column }) => {
                 self.summary.malformed += 1;
-                serde_json::to_writer(&mut *output, &Refused { error: Reason::as_str(reason), column })?;
+                write_line(output, &Refused { error: Reason::as_str(reason), column })
             }
         }
-        output.write_all(b"\n")
     }
 }
 
@@ -120,6 +122,14 @@ mod tests {
         {"host":"::1","ident":null,"authuser":"","datetime":"10/Oct/2000:13:55:36 +0000","time":"2000-10-10T13:55:36Z","request":"GET /� HTTP/1.1","method":"GET","path":"/�","protocol":"HTTP/1.1","response":200,"bytes":null,"referer":null,"agent":null}
         "#);
         assert_eq!(summary, ParseSummary { lines: 4, malformed: 2 });
+    }
+
+    #[test]
+    fn what_acts_on_a_terminal_is_written_as_an_escape() {
+        let line = LINE.replace("\\xff", "\\xc2\\x9b31m\\xe2\\x80\\xae\\x1b[2J\\x7f\u{202e}");
+        let (text, summary) = printed(&line, 8 * 1024);
+        assert_eq!(summary, ParseSummary { lines: 1, malformed: 0 });
+        assert!(text.contains(r#""path":"/\u009b31m\u202e\u001b[2J\u007f\u202e""#), "{text}");
     }
 
     #[test]

@@ -1,17 +1,19 @@
 //! Diagnostics on standard error. Names nothing of ours, and reads no environment.
 //!
 //! What is logged often came out of a log: control and invisible characters of every value are written as escapes, so
-//! that a line of diagnostics is one line and acts on no terminal.
+//! that a line of diagnostics is one line and acts on no terminal. What libraries say below `info` is left out whatever
+//! the filter says: they show requests with their headers there, and those hold credentials.
 
 use std::{
     fmt::{self, Write as _},
     io::{self, IsTerminal},
 };
 
-use tracing::{Subscriber, field::Field};
+use tracing::{Level, Metadata, Subscriber, field::Field};
 use tracing_subscriber::{
     EnvFilter, Layer,
     field::MakeExt,
+    filter::filter_fn,
     fmt::{MakeWriter, format},
     layer::SubscriberExt,
 };
@@ -98,7 +100,18 @@ where
             .boxed(),
         Format::Json => tracing_subscriber::fmt::layer().json().with_writer(JsonWriter(writer)).boxed(),
     };
-    Ok(tracing_subscriber::registry().with(filter).with(layer))
+    Ok(tracing_subscriber::registry().with(filter).with(filter_fn(holds_no_secret)).with(layer))
+}
+
+/// Here the SDK warns of endpoints that it cannot use, and repeats them: they may hold a password.
+const ENDPOINTS: [&str; 2] = ["aws_smithy_runtime_api::http", "aws_config::default_provider::endpoint_url"];
+
+/// Whether it is ours, where no secret is logged, or no more than a library says to everybody.
+fn holds_no_secret(about: &Metadata<'_>) -> bool {
+    let target = about.target();
+    let ours = ["logtally", "logtally_lambda"].contains(&target) || target.starts_with("logtally::");
+    let shows_endpoint = ENDPOINTS.iter().any(|theirs| target.starts_with(theirs));
+    ours || (*about.level() <= Level::INFO && !shows_endpoint)
 }
 
 fn show(out: &mut format::Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
@@ -208,6 +221,25 @@ mod tests {
     #[test]
     fn values_are_one_line_of_text_without_escapes_for_a_terminal() {
         insta::assert_snapshot!(shown(Format::Text, false), @r#"TIME  WARN shard{id=/\u{1b}[2J\n\u{9b}\u{202e}café "q"\u{7f}\u{e0041}}: logtally::telemetry::tests: cannot parse /\u{1b}[2J\n\u{9b}\u{202e}café "q"\u{7f}\u{e0041} path="/\u{1b}[2J\n\u{9b}\u{202e}café \"q\"\u{7f}\u{e0041}" HOSTILE=/\u{1b}[2J\n\u{9b}\u{202e}café "q"\u{7f}\u{e0041} lines=3"#);
+    }
+
+    #[test]
+    fn what_libraries_say_below_info_is_left_out() {
+        let memory = Memory::default();
+        let settings = Settings { filter: "trace".to_owned(), format: Format::Text, color: false };
+        let writer = memory.clone();
+        let subscriber = subscriber(&settings, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::trace!("ours");
+            tracing::debug!(target: "aws_sigv4::http_request", "s3cret");
+            tracing::debug!(target: "logtallying", "s3cret");
+            tracing::warn!(target: "aws_smithy_runtime_api::http::request", "s3cret");
+            let span = tracing::debug_span!(target: "hyper::proto", "s3cret");
+            let _inside = span.enter();
+            tracing::info!(target: "aws_config", "theirs");
+        });
+        let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+        assert!(text.contains("ours") && text.contains("theirs") && !text.contains("s3cret"), "{text}");
     }
 
     #[test]

@@ -19,11 +19,14 @@ use tracing::{debug, warn};
 
 pub use url::{WebhookUrl, WebhookUrlError};
 
-use crate::engine::{
-    alarm::{Rule, State, Transition},
-    backoff::Backoff,
-    row::HostCount,
-    time::Timestamp,
+use crate::{
+    engine::{
+        alarm::{Rule, State, Transition},
+        backoff::Backoff,
+        row::HostCount,
+        time::Timestamp,
+    },
+    render::json::write_line,
 };
 use post::{Answer, Poster};
 
@@ -194,7 +197,10 @@ impl Courier {
 
     /// One notification, with retries; whether it arrived.
     async fn deliver(&self, event: &Notification) -> bool {
-        let body = Arc::new(serde_json::to_vec(event).unwrap_or_default());
+        let mut body = Vec::new();
+        // A Vec takes every write, and a notification is JSON.
+        drop(write_line(&mut body, event));
+        let body = Arc::new(body);
         for attempt in 0..self.policy.attempts {
             match self.poster.post(Arc::clone(&body)).await {
                 Answer::Taken => {

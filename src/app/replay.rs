@@ -25,6 +25,8 @@ use crate::{
 
 /// How many hosts an alarm names.
 const HOSTS_NAMED: usize = 5;
+/// Of how many windows in alarm the hosts are remembered; alarms of later ones name none.
+const MAX_BLAMED: usize = 100_000;
 /// How much of a malformed line is shown.
 const SAMPLE_CHARS: usize = 100;
 
@@ -169,7 +171,19 @@ impl<W: Write> Printer<W> {
         let mut fired = false;
         for alarm in std::mem::take(&mut self.alarms) {
             let (name, window) = (alarm.alarm().rule().to_string(), alarm.alarm().window());
+            let unwatched = alarm.alarm().unwatched();
             let report = alarm.finish();
+            if report.further > 0 {
+                tracing::warn!(
+                    "alarm {name}: would have fired {} times more, which are not listed",
+                    report.further
+                );
+            }
+            if unwatched > 0 {
+                tracing::warn!(
+                    "alarm {name}: more applications than one alarm watches: {unwatched} values not judged"
+                );
+            }
             fired |= !report.episodes.is_empty();
             let episodes: Vec<_> =
                 report.episodes.iter().map(|episode| (episode, self.blamed.of(episode))).collect();
@@ -187,12 +201,15 @@ fn row(output: &Output) -> Option<&Row> {
     }
 }
 
-/// The unknown hosts of each window, so that an alarm can name them; a few a window.
+/// The unknown hosts of each window, so that an alarm can name them; a few a window, of the first [`MAX_BLAMED`].
 #[derive(Default)]
 struct Blamed(BTreeMap<Timestamp, Vec<HostCount>>);
 
 impl Blamed {
     fn add(&mut self, start: Timestamp, window: &[&Row]) {
+        if self.0.len() >= MAX_BLAMED {
+            return;
+        }
         let hosts = window.iter().flat_map(|row| &row.top_hosts).take(HOSTS_NAMED);
         self.0.insert(start, hosts.cloned().collect());
     }
@@ -214,5 +231,20 @@ impl Blamed {
         hosts.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.host.cmp(&b.host)));
         hosts.truncate(HOSTS_NAMED);
         hosts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hosts_of_so_many_windows_are_remembered_and_of_no_more() {
+        let mut blamed = Blamed::default();
+        for window in 0..=MAX_BLAMED {
+            blamed.add(Timestamp::from_millis(i64::try_from(window).unwrap()), &[]);
+        }
+        assert_eq!(blamed.0.len(), MAX_BLAMED);
+        assert!(blamed.0.contains_key(&Timestamp::from_millis(0)));
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     },
     parse,
     reference::{self, Entry, Listed, Outcome},
-    render::{Cell, Column, Report, render},
+    render::{Cell, Column, Report, render, text::escape_terminal},
     tail::{self, open::open_log},
 };
 
@@ -77,11 +77,11 @@ pub(crate) async fn reference(args: ReferenceArgs, config: Config) -> Result<Exi
         ReferenceAction::Add { host, application, contact } => {
             let entry = Entry { host, application, contact, valid_from: None, valid_to: None };
             let outcome = reference::add(&mut file, &entry).await?;
-            writeln!(out, "{}", describe(&outcome, &entry.host))?;
+            writeln!(out, "{}", escape_terminal(&describe(&outcome, &entry.host)))?;
         }
         ReferenceAction::Remove { host } => {
             let outcome = reference::remove(&mut file, &host).await?;
-            writeln!(out, "{}", describe(&outcome, &host))?;
+            writeln!(out, "{}", escape_terminal(&describe(&outcome, &host)))?;
         }
         ReferenceAction::List { output } => {
             let rows = reference::list(&mut file).await?.into_iter().map(listed).collect();
@@ -126,9 +126,13 @@ pub(crate) async fn check(args: CheckArgs, config: Config) -> Result<Exit, Error
     )];
     findings.push(check_reference(&config).await);
     if !config.alarms.is_empty() {
-        let alarms = settings::alarms(&config).map(|alarms| match alarms.len() {
-            1 => "1 rule".to_owned(),
-            rules => format!("{rules} rules"),
+        let webhooks = || config.alarms.iter().try_for_each(|alarm| settings::webhook(alarm).map(drop));
+        let alarms = settings::alarms(&config).and_then(|alarms| {
+            webhooks()?;
+            Ok(match alarms.len() {
+                1 => "1 rule".to_owned(),
+                rules => format!("{rules} rules"),
+            })
         });
         findings.push(Finding::of("alarms", alarms));
     }
@@ -219,6 +223,7 @@ async fn check_reference(config: &Config) -> Finding {
 fn check_files(config: &Config) -> Vec<Finding> {
     let settings = tail::Settings {
         exclude: config.produce.exclude.clone(),
+        follow_links: config.produce.follow_links,
         ..tail::Settings::new(config.produce.files.clone())
     };
     let files = match tail::matches(&settings) {

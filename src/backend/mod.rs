@@ -3,6 +3,7 @@
 //! Two backends with the same guarantees implement [`Backend`]; the contract suite in `tests/it/contract` runs on
 //! each. An append is acknowledged only when it would survive a power cut.
 
+pub mod aggregate;
 #[cfg(feature = "aws")]
 pub mod aws;
 pub mod embedded;

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
+    fmt,
     path::PathBuf,
 };
 
@@ -29,8 +30,15 @@ const DEAD_LETTER_QUEUE: &str = "LOGTALLY_DEAD_LETTER_QUEUE";
 const OTHERS: [&str; 5] = [CONFIG, LOG, LOG_FORMAT, ROLE, DEAD_LETTER_QUEUE];
 
 /// A copy of the environment's variables. A variable that is set to nothing counts as not set.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Environment(BTreeMap<OsString, OsString>);
+
+/// Without values: many a secret is handed over in the environment.
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 /// What the environment says about diagnostics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -210,6 +218,7 @@ mod tests {
         .collect();
         let (overrides, warnings) = environment.overrides();
         assert!(overrides.is_empty());
+        assert!(!format!("{environment:?}").contains("s3cret"));
         insta::assert_snapshot!(warnings.join("\n"), @"
         the environment sets LOGTALLY_ANALYSE_WINDOW, which nothing reads; did you mean LOGTALLY_ANALYZE_WINDOW?
         the environment sets LOGTALLY_QQQ, which nothing reads

@@ -213,5 +213,25 @@ fn one_line(message: &str) -> String {
         ("expected i64", "expected a whole number"),
         ("expected a nonzero u32", "expected a whole number from 1 to 4294967295"),
     ];
-    WORDS.iter().fold(message.to_owned(), |message, (theirs, ours)| message.replace(theirs, ours))
+    WORDS.iter().fold(without_addresses(message), |message, (theirs, ours)| message.replace(theirs, ours))
+}
+
+/// With `"…"` for each quoted address: what stands in the place of another key may be a webhook's, which is a secret.
+fn without_addresses(message: &str) -> String {
+    let (mut shown, mut rest) = (String::with_capacity(message.len()), message);
+    while let Some((before, quoted)) = rest.split_once('"') {
+        let mut escaped = false;
+        let end = quoted.find(|character| {
+            let ends = character == '"' && !escaped;
+            escaped = character == '\\' && !escaped;
+            ends
+        });
+        let (text, behind) = quoted.split_at(end.unwrap_or(quoted.len()));
+        shown.extend([before, "\"", if text.contains("://") { "…" } else { text }]);
+        rest = behind.strip_prefix('"').map_or("", |behind| {
+            shown.push('"');
+            behind
+        });
+    }
+    shown + rest
 }

@@ -158,6 +158,22 @@ fn a_webhook_is_never_printed() {
         assert!(!message.contains("s3cret"), "{message}");
         assert!(message.starts_with("logtally.toml line 4"), "{message}");
     }
+    for misplaced in [
+        "webhook = \"https://s3cret\"",
+        "alarm = \"https://s3cret\"",
+        "alarm = [\"https://s3cret\"]",
+        "alarm = { webhook = \"https://s3cret\" }",
+        "[deliver]\nwebhook = \"https://s3cret\"",
+        "[[alarm]]\nname = \"a\"\nrule = \"x\"\nwebhok = \"https://s3cret\"",
+        "[[alarm]]\nname = \"a\"\nrule = [\"https://s3cret\"]",
+        "[[alarm]]\nwebhook = https://s3cret",
+        "backend = \"https://s3cret\"",
+        "stages = \"https://\\\"s3cret\"",
+        "webhook: \"https://s3cret\"",
+    ] {
+        let message = refused(misplaced);
+        assert!(!message.contains("s3cret"), "{misplaced}: {message}");
+    }
 }
 
 #[test]

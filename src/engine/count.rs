@@ -95,12 +95,13 @@ impl Counter {
     /// Counts every line of `lines`; the last may lack its newline. `arrival` stands in where the plan says so.
     pub fn count(&mut self, lines: &[u8], arrival: Timestamp, block: &mut Block) {
         let mut rest = lines;
+        let mut ends = ObjectEnds::default();
         while !rest.is_empty() {
             let (line, after) = split_line(rest);
             rest = match self.count_line(line, arrival, block) {
                 Ok(()) => after,
                 Err(malformed) if line.first() == Some(&b'{') => {
-                    self.count_object(rest, malformed, arrival, block)
+                    self.count_object((rest, &mut ends), malformed, arrival, block)
                 }
                 Err(malformed) => {
                     refuse(line, malformed, block);
@@ -127,13 +128,13 @@ impl Counter {
     #[cold]
     fn count_object<'t>(
         &mut self,
-        text: &'t [u8],
+        (text, ends): (&'t [u8], &mut ObjectEnds),
         refused: Malformed,
         arrival: Timestamp,
         block: &mut Block,
     ) -> &'t [u8] {
         let (line, after) = split_line(text);
-        let (object, after) = if line.trim_ascii_end() == b"{" { split_object(text) } else { (line, after) };
+        let (object, after) = if line.trim_ascii_end() == b"{" { ends.split(text) } else { (line, after) };
         let mut memory = std::mem::take(&mut self.memory);
         let read = self.plan.format.parse_object(object, &mut memory, &mut self.stamps);
         let counted = read.map(|event| event.and_then(|event| self.count_event(&event, arrival, block)));
@@ -207,16 +208,45 @@ pub fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// The JSON object over several lines at the front of `text`, which the line `}` ends, and what follows; all of `text`
-/// if there is no such line within [`MAX_OBJECT`] bytes.
-fn split_object(text: &[u8]) -> (&[u8], &[u8]) {
-    let near = text.get(..MAX_OBJECT).unwrap_or(text);
-    let ends = memchr::memmem::find_iter(near, b"\n}").map(|at| at + 2);
+/// Where objects over several lines end in one text: at the line `}`. Remembers the next end, so that a text of many
+/// beginnings is searched once.
+#[derive(Debug, Default)]
+struct ObjectEnds {
+    /// How many bytes stand behind the next end; `None` if nobody looked.
+    next: Option<NextEnd>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum NextEnd {
+    Before(usize),
+    Nowhere,
+}
+
+impl ObjectEnds {
+    /// The object at the front of `text`, a later part of the text that was asked for before, and what follows; all of
+    /// `text` if no end is within [`MAX_OBJECT`] bytes.
+    fn split<'t>(&mut self, text: &'t [u8]) -> (&'t [u8], &'t [u8]) {
+        let known = self.next.filter(|next| match next {
+            NextEnd::Before(behind) => *behind < text.len(),
+            NextEnd::Nowhere => true,
+        });
+        let next = known.unwrap_or_else(|| next_end(text));
+        self.next = Some(next);
+        let end = match next {
+            NextEnd::Before(behind) => Some(text.len() - behind).filter(|&end| end <= MAX_OBJECT),
+            NextEnd::Nowhere => None,
+        };
+        let Some((object, behind)) = end.and_then(|end| text.split_at_checked(end)) else {
+            return (text, &[]);
+        };
+        (object, split_line(behind).1)
+    }
+}
+
+fn next_end(text: &[u8]) -> NextEnd {
+    let ends = memchr::memmem::find_iter(text, b"\n}").map(|at| at + 2);
     let mut ends = ends.filter(|&end| matches!(text.get(end), None | Some(b'\n' | b'\r')));
-    let Some((object, behind)) = ends.next().and_then(|end| text.split_at_checked(end)) else {
-        return (text, &[]);
-    };
-    (object, split_line(behind).1)
+    ends.next().map_or(NextEnd::Nowhere, |end| NextEnd::Before(text.len() - end))
 }
 
 /// How many lines `bytes` holds; the last may lack its newline.
@@ -229,6 +259,21 @@ pub fn line_count(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn objects_end_at_the_next_end_and_within_the_bound() {
+        let text = b"{\n}x\n}\n{\n{\n}\r\nrest";
+        let mut ends = ObjectEnds::default();
+        assert_eq!(ends.split(text), (&b"{\n}x\n}"[..], &b"{\n{\n}\r\nrest"[..]));
+        for at in [7, 9] {
+            assert_eq!(ends.split(&text[at..]), (&text[at..12], &b"rest"[..]), "{at}");
+        }
+        assert_eq!(ends.split(b"rest"), (&b"rest"[..], &b""[..]));
+        let far = [b"{", &b" ".repeat(MAX_OBJECT - 2)[..], b"\n}\n{\n}"].concat();
+        let mut ends = ObjectEnds::default();
+        assert_eq!(ends.split(&far), (&far[..], &b""[..]), "too far");
+        assert_eq!(ends.split(&far[1..]).0.len(), MAX_OBJECT);
+    }
 
     #[test]
     fn lines_are_split_and_counted_alike() {

@@ -107,4 +107,14 @@ mod tests {
         assert_eq!(producers.silent(Timestamp::from_millis(FORGOTTEN_AFTER_MS)), 1);
         assert!(!producers.hear(b"{\"kind\":", Timestamp::MIN));
     }
+
+    #[test]
+    fn past_the_bound_the_one_heard_of_longest_ago_is_forgotten() {
+        let mut producers = Producers::default();
+        for node in 0..=MAX_PRODUCERS as u64 {
+            say(&mut producers, node, i64::try_from(node).unwrap(), false);
+        }
+        assert_eq!(producers.0.len(), MAX_PRODUCERS);
+        assert!(!producers.0.contains_key(&Node(0)) && producers.0.contains_key(&Node(1)));
+    }
 }

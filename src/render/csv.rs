@@ -1,8 +1,8 @@
 //! CSV after RFC 4180, with a header. Knows no dialects.
 //!
 //! Lines end in `\n`, as the tools of Unix expect and every reader accepts. A text cell that begins with `=`, `+`,
-//! `-`, `@`, tab or carriage return gets an apostrophe in front, because spreadsheets take it for a formula; numbers
-//! and times never do. Control characters other than tab and line ends, which RFC 4180 does not allow, are written as
+//! `-`, `@` (or their wide forms), tab or a line end gets an apostrophe in front, because spreadsheets take it for a
+//! formula; numbers and times never do. Control characters other than tab and line ends, which RFC 4180 does not allow, are written as
 //! escapes (`\x1b`).
 
 use std::{
@@ -27,10 +27,13 @@ pub(super) fn write(report: &Report, out: &mut impl Write) -> io::Result<()> {
     writer.flush()
 }
 
+/// What begins a formula, or may be dropped in front of one (OWASP, CSV injection).
+const FORMULA: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
+
 /// A text cell: nothing that a spreadsheet calculates or a terminal obeys.
 pub(super) fn text(text: &str) -> Cow<'_, str> {
     let shown = escape_but_blanks(text);
-    if shown.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+    if shown.starts_with(FORMULA) {
         return Cow::Owned(format!("'{shown}"));
     }
     shown
@@ -80,7 +83,7 @@ mod tests {
 
     #[test]
     fn every_start_of_a_formula_gets_an_apostrophe() {
-        for formula in ["=1", "+1", "-1", "@a", "\tx", "\rx"] {
+        for formula in ["=1", "+1", "-1", "@a", "\tx", "\rx", "\n=1", "＝1", "＋1", "－1", "＠a"] {
             assert_eq!(text(formula), format!("'{formula}"));
         }
         for plain in ["", "a=1", " =1", "10.0.0.1", "'quoted"] {

@@ -1,7 +1,7 @@
 //! JSON lines: one object a line. Pretty-prints nothing.
 //!
-//! Beyond what JSON demands, C1 controls, DEL and invisible characters are written as `\u` escapes: the text is the
-//! same to every parser, and a terminal that shows it does nothing.
+//! Beyond what JSON demands, C1 controls, DEL, invisible characters and `<` are written as `\u` escapes: the text is the
+//! same to every parser, a terminal that shows it does nothing, and in a page it begins no element and ends no script.
 
 use std::io::{self, Write};
 
@@ -32,7 +32,7 @@ struct Escaping;
 impl Formatter for Escaping {
     fn write_string_fragment<W: ?Sized + Write>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
         let mut rest = fragment;
-        while let Some(at) = rest.find(is_unsafe) {
+        while let Some(at) = rest.find(is_escaped) {
             let (safe, tail) = rest.split_at(at);
             out.write_all(safe.as_bytes())?;
             let mut tail = tail.chars();
@@ -45,6 +45,10 @@ impl Formatter for Escaping {
         }
         out.write_all(rest.as_bytes())
     }
+}
+
+fn is_escaped(character: char) -> bool {
+    is_unsafe(character) || character == '<'
 }
 
 struct Object<'a>(Vec<(&'a Column, &'a Cell)>);
@@ -98,6 +102,6 @@ mod tests {
         write_line(&mut out, &hostile).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert_eq!(serde_json::from_str::<String>(&text).unwrap(), hostile);
-        assert!(!text.trim_end().chars().any(is_unsafe));
+        assert!(!text.trim_end().chars().any(is_escaped));
     }
 }

@@ -34,6 +34,8 @@ pub(crate) struct Patterns {
     exclude_names: GlobSet,
     follow_links: bool,
     private: Option<PathBuf>,
+    /// Directory entries that one scan looks at.
+    most_entries: usize,
 }
 
 /// A file that matches.
@@ -73,6 +75,7 @@ impl Patterns {
             exclude_names: build(&names)?,
             follow_links: *follow_links,
             private: private.clone(),
+            most_entries: MAX_ENTRIES,
         })
     }
 
@@ -88,21 +91,7 @@ impl Patterns {
 
     /// Looks through the directories.
     pub(crate) fn list(&self, notices: &mut Notices) -> Listing {
-        let roots = if self.follow_links {
-            Vec::new()
-        } else {
-            self.compiled.iter().filter_map(|pattern| fs::canonicalize(&pattern.base).ok()).collect()
-        };
-        let mut walk = Walk {
-            patterns: self,
-            roots,
-            private: self.private_id(),
-            notices,
-            entries: 0,
-            directories: HashMap::new(),
-            listing: Listing::default(),
-            matched: false,
-        };
+        let mut walk = self.walk(notices);
         for pattern in &self.compiled {
             walk.matched = false;
             walk.descend(&pattern.base, &pattern.parts, 0);
@@ -111,6 +100,24 @@ impl Patterns {
             }
         }
         walk.listing
+    }
+
+    fn walk<'a>(&'a self, notices: &'a mut Notices) -> Walk<'a> {
+        let roots = if self.follow_links {
+            Vec::new()
+        } else {
+            self.compiled.iter().filter_map(|pattern| fs::canonicalize(&pattern.base).ok()).collect()
+        };
+        Walk {
+            patterns: self,
+            roots,
+            private: self.private_id(),
+            notices,
+            entries: 0,
+            directories: HashMap::new(),
+            listing: Listing::default(),
+            matched: false,
+        }
     }
 
     fn excludes(&self, path: &Path) -> bool {
@@ -202,16 +209,23 @@ impl Walk<'_> {
             return;
         }
         let mut names = vec![path.to_owned()];
-        if kind.is_symlink() {
+        let metadata = if kind.is_symlink() {
             match self.leads_inside(path) {
                 Some(target) if target.parent().is_some_and(|parent| self.patterns.is_private(parent)) => {
                     return;
                 }
-                Some(target) => names.push(target),
+                Some(target) => {
+                    let metadata = fs::symlink_metadata(&target);
+                    names.push(target);
+                    metadata
+                }
                 None => return,
             }
-        }
-        let metadata = match fs::metadata(path) {
+        } else {
+            // Not through a link that took the file's place in this moment: who opens it later compares.
+            fs::symlink_metadata(path)
+        };
+        let metadata = match metadata {
             Ok(metadata) => metadata,
             // Rotated away between the listing and the look at it.
             Err(error) if error.kind() == io::ErrorKind::NotFound && !kind.is_symlink() => return,
@@ -265,7 +279,7 @@ impl Walk<'_> {
         match fs::read_dir(directory) {
             Ok(listed) => {
                 for entry in listed.flatten() {
-                    if self.entries >= MAX_ENTRIES {
+                    if self.entries >= self.patterns.most_entries {
                         self.notices.stands(Notice::TooManyEntries { path: directory.to_owned() });
                         break;
                     }
@@ -297,6 +311,8 @@ fn id(path: &Path) -> Option<FileId> {
 fn refused(kind: fs::FileType) -> Option<&'static str> {
     if kind.is_file() {
         None
+    } else if kind.is_symlink() {
+        Some("a link that was a file a moment ago")
     } else if kind.is_dir() {
         Some("a directory")
     } else if kind.is_fifo() {
@@ -305,5 +321,46 @@ fn refused(kind: fs::FileType) -> Option<&'static str> {
         Some("a socket")
     } else {
         Some("a device")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn past_the_bound_entries_are_not_looked_at_and_that_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        for number in 0..5 {
+            fs::write(root.path().join(format!("{number}.log")), "").unwrap();
+        }
+        let settings = Settings::new(vec![root.path().join("*.log").to_str().unwrap().to_owned()]);
+        let mut patterns = Patterns::new(&settings).unwrap();
+        assert_eq!(patterns.most_entries, MAX_ENTRIES);
+        for (most, found, told) in [(5, 5, false), (4, 4, true)] {
+            patterns.most_entries = most;
+            let mut notices = Notices::default();
+            assert_eq!(patterns.list(&mut notices).files.len(), found);
+            let too_many = |notice: &Notice| matches!(notice, Notice::TooManyEntries { .. });
+            assert_eq!(notices.take().iter().any(too_many), told);
+        }
+    }
+
+    #[test]
+    fn a_link_that_takes_the_place_of_a_file_while_it_is_looked_at_is_not_followed() {
+        let root = tempfile::tempdir().unwrap();
+        let (log, outside) = (root.path().join("logs/a.log"), root.path().join("secret"));
+        fs::create_dir(root.path().join("logs")).unwrap();
+        fs::write(&outside, "secret\n").unwrap();
+        fs::write(&log, "line\n").unwrap();
+        let seen = fs::symlink_metadata(&log).unwrap().file_type();
+        fs::remove_file(&log).unwrap();
+        std::os::unix::fs::symlink(&outside, &log).unwrap();
+        let settings = Settings::new(vec![log.to_str().unwrap().to_owned()]);
+        let patterns = Patterns::new(&settings).unwrap();
+        let mut notices = Notices::default();
+        let mut walk = patterns.walk(&mut notices);
+        walk.candidate(&log, seen);
+        assert!(walk.listing.files.is_empty());
     }
 }

@@ -209,6 +209,41 @@ mod tests {
     }
 
     #[test]
+    fn past_the_bound_directories_wait_for_the_next_refresh_and_that_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        let mut directories = BTreeMap::new();
+        for number in 0..=MAX_WATCHES {
+            let path = root.path().join(number.to_string());
+            fs::create_dir(&path).unwrap();
+            directories.insert(path.clone(), FileId::of(&fs::metadata(&path).unwrap()));
+        }
+        let (mut watcher, _) = Watcher::new();
+        assert_eq!(watcher.follow(&directories).as_deref(), Some("more than 4096 directories"));
+        assert_eq!(watcher.watched.len(), MAX_WATCHES);
+        directories.pop_last();
+        watcher.follow(&directories);
+        assert_eq!(watcher.follow(&directories), None);
+    }
+
+    #[test]
+    fn past_the_bound_changes_are_no_longer_told_apart() {
+        let shared = Shared::default();
+        let event = |kind, number: usize| Ok(Event::new(kind).add_path(PathBuf::from(number.to_string())));
+        let written = EventKind::Modify(ModifyKind::Data(notify::event::DataChange::Any));
+        for number in 0..=MAX_CHANGED {
+            assert!(!shared.lock().names);
+            shared.take_in(event(written, number));
+        }
+        assert!(shared.lock().names && shared.lock().written.len() == MAX_CHANGED);
+        let removed = EventKind::Remove(notify::event::RemoveKind::File);
+        for number in 0..=MAX_CHANGED {
+            assert!(!shared.lock().lost_track);
+            shared.take_in(event(removed, number));
+        }
+        assert!(shared.lock().lost_track && shared.lock().vanished.is_empty());
+    }
+
+    #[test]
     fn another_thread_ends_the_wait_also_before_it_begins() {
         let (mut watcher, _) = Watcher::new();
         watcher.waker().wake();

@@ -95,7 +95,7 @@ fn event(application: &str) -> Notification {
     let transition = alarm.observe(start, &sums).remove(0);
     Notification {
         contact: "ops@example.com".to_owned(),
-        top_hosts: vec![HostCount { host: "10.0.0.9\n\"".to_owned(), count: 140, error: 2 }],
+        top_hosts: vec![HostCount { host: "10.0.0.9\n\"\u{9b}\u{202e}<b>".to_owned(), count: 140, error: 2 }],
         ..Notification::of(transition, rule, size.end_of(start).plus_millis(10_250))
     }
 }
@@ -140,7 +140,7 @@ async fn a_change_is_posted_as_json_while_the_pipeline_runs() {
     tasks.join_all().await;
     assert!(head.starts_with("POST /T0/s3cret?key=s3cret HTTP/1.1\r\n"), "{head}");
     assert!(head.contains("content-type: application/json\r\n"), "{head}");
-    assert_snapshot!(body, @r#"{"alarm":"strangers","rule":"* > 100","application":"Unknown","contact":"ops@example.com","state":"ALARM","previousState":"INSUFFICIENT_DATA","windowStart":"2026-11-21T04:55:00Z","windowEnd":"2026-11-21T05:00:00Z","value":142,"reason":"142 > 100 in 1 of 1 windows","topHosts":[{"host":"10.0.0.9\n\"","count":140,"error":2}],"at":"2026-11-21T05:00:10.250Z"}"#);
+    assert_snapshot!(body, @r#"{"alarm":"strangers","rule":"* > 100","application":"Unknown","contact":"ops@example.com","state":"ALARM","previousState":"INSUFFICIENT_DATA","windowStart":"2026-11-21T04:55:00Z","windowEnd":"2026-11-21T05:00:00Z","value":142,"reason":"142 > 100 in 1 of 1 windows","topHosts":[{"host":"10.0.0.9\n\"\u009b\u202e\u003cb>","count":140,"error":2}],"at":"2026-11-21T05:00:10.250Z"}"#);
     assert_eq!(webhook.fates(), fates(1, 0));
 }
 

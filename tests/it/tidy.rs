@@ -2,6 +2,7 @@
 //! complaints, and is itself tested on small bad examples: a check that cannot fail is none.
 
 mod commands;
+mod guarantees;
 mod imports;
 mod layout;
 mod purity;
@@ -57,6 +58,11 @@ fn no_test_is_ignored() {
 #[test]
 fn the_commands_of_the_documentation_exist() {
     hold(commands::check);
+}
+
+#[test]
+fn what_guarantees_are_shown_by_exists() {
+    hold(guarantees::check);
 }
 
 #[test]

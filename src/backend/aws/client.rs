@@ -60,7 +60,13 @@ impl Clients {
             loader = loader.region(Region::new(region.clone()));
         }
         if let Some((id, secret)) = &access.credentials {
-            loader = loader.credentials_provider(Credentials::new(id, secret.expose(), None, None, "agent"));
+            loader = loader.credentials_provider(Credentials::new(
+                id.expose(),
+                secret.expose(),
+                None,
+                None,
+                "agent",
+            ));
         }
         let mut config = with_region(loader.load().await)?;
         if let Some(role) = &access.role {

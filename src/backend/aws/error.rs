@@ -48,6 +48,12 @@ const UNKNOWN_CALLER: [&str; 8] = [
 /// Codes of "there is none".
 const MISSING: [&str; 3] = ["NoSuchBucket", "ResourceNotFoundException", "ResourceNotFound"];
 
+/// How the SDK begins to say that an endpoint is none; it goes on with the endpoint and the request.
+const BAD_ENDPOINT: &str = "failed to apply endpoint";
+/// What is said instead.
+const BAD_ENDPOINT_SAID: &str =
+    "the endpoint is no address (not shown: it may hold a password); mend AWS_ENDPOINT_URL, or unset it";
+
 /// A call, for messages.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Call<'a> {
@@ -66,7 +72,8 @@ impl fmt::Display for Call<'_> {
 }
 
 impl Call<'_> {
-    /// The error that `error` means to a caller of the ports.
+    /// The error that `error` means to a caller of the ports. It is no source of it: its texts are chosen here.
+    #[expect(clippy::needless_pass_by_value, reason = "no caller has a further use for it")]
     pub(super) fn fault<E>(self, error: SdkError<E, HttpResponse>) -> BackendError
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
@@ -94,7 +101,9 @@ impl Call<'_> {
             ));
         }
         match &error {
-            SdkError::ConstructionFailure(_) => BackendError::failed(format!("{self}: {detail}"), error),
+            SdkError::ConstructionFailure(_) => {
+                BackendError::Failed { what: format!("{self}: {detail}"), source: None }
+            }
             SdkError::ServiceError(service) if service.raw().status().as_u16() < 500 => {
                 BackendError::Failed { what: format!("{self}: {code}: {detail}"), source: None }
             }
@@ -108,7 +117,8 @@ pub(super) fn reason(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(error.source(), |cause| (*cause).source());
     let mut texts: Vec<String> = causes.map(ToString::to_string).filter(|text| !text.is_empty()).collect();
     texts.dedup();
-    if texts.is_empty() { error.to_string() } else { texts.join(": ") }
+    let reason = if texts.is_empty() { error.to_string() } else { texts.join(": ") };
+    if reason.contains(BAD_ENDPOINT) { BAD_ENDPOINT_SAID.to_owned() } else { reason }
 }
 
 fn is_about_credentials(error: &(dyn Error + 'static)) -> bool {

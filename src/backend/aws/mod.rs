@@ -8,7 +8,6 @@
 //! `handed` and `dead_letters` (Lambda), `probe`. Every limit names its source; retries are where `backend::retry` makes
 //! them, except for what the SDK does by itself and the records that `put` sends again.
 
-mod aggregate;
 mod call;
 mod checkpoint;
 mod client;

@@ -9,12 +9,12 @@ use bytes::Bytes;
 use crate::{
     backend::{
         Incoming, SequenceNumber,
-        aws::aggregate::{self, UserRecord},
+        aggregate::{self, UserRecord},
     },
     engine::time::Timestamp,
 };
 
-/// How far one record is unpacked, in bytes. A record of ours comes to 512 KiB; one of 10 MiB, the most that Kinesis
+/// How far one record is unpacked, in bytes, all records of an aggregate together. A record of ours comes to 512 KiB; one of 10 MiB, the most that Kinesis
 /// takes, to this where it is packed to a sixth as log lines are.
 pub(super) const MOST_UNPACKED: usize = 64 * 1024 * 1024;
 /// Unpacked bytes after which no further record joins a batch.
@@ -70,14 +70,17 @@ pub(super) fn unpack(raw: &[Raw], (first, last): (u128, u128)) -> Unpacked {
         }
         unpacked.taken += 1;
         match aggregate::read(&record.data) {
-            None => bytes += unpacked.push(record, record.key.clone(), &record.data),
+            None => bytes += unpacked.push(record, record.key.clone(), &record.data, MOST_UNPACKED),
             Some(users) if users.iter().any(|user| !(first..=last).contains(&user.hash)) => {
                 // As the Kinesis Client Library does: after a reshard KPL sends to the right shard what came here.
                 unpacked.foreign += users.len();
             }
             Some(users) => {
+                let mut left = MOST_UNPACKED;
                 for UserRecord { key, data, .. } in users {
-                    bytes += unpacked.push(record, key, &data);
+                    let taken = unpacked.push(record, key, &data, left);
+                    left = left.saturating_sub(taken);
+                    bytes += taken;
                 }
             }
         }
@@ -86,8 +89,9 @@ pub(super) fn unpack(raw: &[Raw], (first, last): (u128, u128)) -> Unpacked {
 }
 
 impl Unpacked {
-    fn push(&mut self, record: &Raw, partition_key: String, data: &Bytes) -> usize {
-        let (data, cut) = expand(data, MOST_UNPACKED);
+    /// Takes the lines of one record, unpacked to at most `most` bytes; returns how many those are.
+    fn push(&mut self, record: &Raw, partition_key: String, data: &Bytes, most: usize) -> usize {
+        let (data, cut) = expand(data, most);
         self.cut += usize::from(cut);
         let bytes = data.len();
         self.records.push(Incoming {
@@ -137,7 +141,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::backend::aws::aggregate::tests::aggregate;
+    use crate::backend::aggregate::tests::aggregate;
 
     const ALL: (u128, u128) = (0, u128::MAX);
 
@@ -236,6 +240,17 @@ mod tests {
         let raws = vec![bomb; 5];
         assert_eq!(unpack(&raws, ALL).taken, 2);
         assert_eq!(unpack(&raws[4..], ALL).taken, 1);
+    }
+
+    #[test]
+    fn an_aggregate_of_bombs_is_unpacked_no_further_than_one() {
+        let bomb = zstd(&b"a line\n".repeat(MOST_UNPACKED / 14));
+        let inner = aggregate(&[("one", &bomb), ("two", &bomb), ("three", &bomb), ("four", b"plain\n")]);
+        let unpacked = unpack(&[raw(inner)], ALL);
+        let bytes: usize = unpacked.records.iter().map(|record| record.data.len()).sum();
+        assert!(bytes <= MOST_UNPACKED + 4 * CUT.len(), "{bytes}");
+        assert_eq!((unpacked.records.len(), unpacked.cut), (4, 1));
+        assert!(unpacked.records[2].data.ends_with(CUT) && unpacked.records[3].data == "plain\n");
     }
 
     #[test]

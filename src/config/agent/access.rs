@@ -31,7 +31,7 @@ impl fmt::Debug for Hidden {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
     /// `awsAccessKeyId` and `awsSecretAccessKey`.
-    pub credentials: Option<(String, Hidden)>,
+    pub credentials: Option<(Hidden, Hidden)>,
     /// `assumeRoleARN`: the role to take with these credentials.
     pub role: Option<String>,
     /// `assumeRoleExternalId`
@@ -60,7 +60,7 @@ impl Access {
         let kinesis_endpoint = text("kinesis.endpoint").map(with_scheme);
         let region = text("kinesis.region").or_else(|| kinesis_endpoint.as_deref().and_then(region_of));
         let access = Self {
-            credentials: id.zip(secret).map(|(id, secret)| (id, Hidden(secret))),
+            credentials: id.zip(secret).map(|(id, secret)| (Hidden(id), Hidden(secret))),
             role: text("assumeRoleARN"),
             external_id: text("assumeRoleExternalId"),
             sts_endpoint: text("sts.endpoint").map(with_scheme),
@@ -73,6 +73,16 @@ impl Access {
         }
         access
     }
+}
+
+/// An endpoint as it may be printed: without user, password and query.
+pub(super) fn shown(endpoint: &str) -> String {
+    let (scheme, rest) = endpoint.split_once("://").unwrap_or(("https", endpoint));
+    let place = rest.split(['?', '#']).next().unwrap_or_default();
+    let (authority, path) = place.split_once('/').map_or((place, None), |(first, path)| (first, Some(path)));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let path = path.map(|path| format!("/{path}")).unwrap_or_default();
+    format!("{scheme}://{host}{path}")
 }
 
 /// An endpoint without a scheme is one of HTTPS.
@@ -95,6 +105,17 @@ fn region_of(endpoint: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_endpoint_is_shown_without_its_password() {
+        for (endpoint, text) in [
+            ("http://localhost:4567", "http://localhost:4567"),
+            ("https://u:s3cret@kinesis.example/p/?k=s3cret", "https://kinesis.example/p/"),
+            ("https://u:s3@cret@kinesis.example#s3cret", "https://kinesis.example"),
+        ] {
+            assert_eq!(shown(endpoint), text);
+        }
+    }
 
     #[test]
     fn the_region_is_that_of_the_endpoint() {

@@ -38,9 +38,11 @@ impl Document {
             Err(error) => {
                 let text = error.to_string();
                 let problem = text.split_once(" at line ").map_or(text.as_str(), |(problem, _)| problem);
+                // What is JSON and no object is repeated in the text, and may be a secret.
+                let problem = if error.is_data() { String::new() } else { format!(": {problem}") };
                 Err(ConfigError::Invalid {
                     origin: format!("{place} line {}", error.line()),
-                    problem: format!("it is no JSON object: {problem}"),
+                    problem: format!("it is no JSON object{problem}"),
                 })
             }
         }
@@ -128,10 +130,12 @@ mod tests {
     #[test]
     fn a_file_that_is_no_object_is_refused_with_its_line() {
         let refused = |text: &str| Document::parse("agent.json", text.as_bytes()).unwrap_err().to_string();
-        let refusals = ["", "[1]", "{\n/* c */ \"a\": 1,\n}", "{\"a\": \"\u{1}\"}", "{} x"].map(refused);
+        let refusals =
+            ["", "[1]", "\"s3cret\"", "{\n/* c */ \"a\": 1,\n}", "{\"a\": \"\u{1}\"}", "{} x"].map(refused);
         insta::assert_snapshot!(refusals.join("\n"), @r#"
         agent.json line 1: it is no JSON object: EOF while parsing a value
-        agent.json line 1: it is no JSON object: invalid type: sequence, expected a map
+        agent.json line 1: it is no JSON object
+        agent.json line 1: it is no JSON object
         agent.json line 3: it is no JSON object: trailing comma
         agent.json line 1: it is no JSON object: control character (\u0000-\u001F) found while parsing a string
         agent.json line 1: it is no JSON object: trailing characters

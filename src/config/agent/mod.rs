@@ -68,15 +68,7 @@ impl AgentConfig {
 /// # Errors
 /// If `file` cannot be read, or is no JSON object.
 pub fn load(file: &Path) -> Result<AgentConfig, ConfigError> {
-    let main = Document::read(file)?;
-    let mut config = AgentConfig {
-        file: file.to_owned(),
-        flows: Vec::new(),
-        all_flows: 0,
-        access: Access::default(),
-        findings: Vec::new(),
-        documents: vec![main],
-    };
+    let mut config = AgentConfig::of(Document::read(file)?, file);
     for path in document::beside(file, DIRECTORY)? {
         match Document::read(&path) {
             Ok(document) => config.documents.push(document),
@@ -88,19 +80,43 @@ pub fn load(file: &Path) -> Result<AgentConfig, ConfigError> {
             }
         }
     }
-    for (index, document) in config.documents.clone().iter().enumerate() {
-        if index == 0 {
-            config.general(document);
-        } else {
-            config.only_flows(document);
-        }
-        config.flows_of(document);
-    }
-    config.without_twins();
-    Ok(config)
+    Ok(config.judged())
+}
+
+/// Reads a main file out of its text, without any beside it.
+///
+/// # Errors
+/// If the text is no JSON object; the message names the line.
+pub fn parse(text: &[u8]) -> Result<AgentConfig, ConfigError> {
+    let document = Document::parse("agent.json", text)?;
+    Ok(AgentConfig::of(document, Path::new("agent.json")).judged())
 }
 
 impl AgentConfig {
+    fn of(main: Document, file: &Path) -> Self {
+        Self {
+            file: file.to_owned(),
+            flows: Vec::new(),
+            all_flows: 0,
+            access: Access::default(),
+            findings: Vec::new(),
+            documents: vec![main],
+        }
+    }
+
+    fn judged(mut self) -> Self {
+        for (index, document) in self.documents.clone().iter().enumerate() {
+            if index == 0 {
+                self.general(document);
+            } else {
+                self.only_flows(document);
+            }
+            self.flows_of(document);
+        }
+        self.without_twins();
+        self
+    }
+
     fn general(&mut self, document: &Document) {
         self.findings.extend(keys::judge(document.place(), &GENERAL, &document.entries));
         self.access = Access::of(document, &mut self.findings);

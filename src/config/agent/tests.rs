@@ -99,7 +99,7 @@ fn a_full_configuration_is_read() {
     "#);
     let access = &config.access;
     let (id, secret) = access.credentials.as_ref().unwrap();
-    assert_eq!((id.as_str(), secret.expose()), ("AKIDEXAMPLE", "wJalrXUtnFEMI"));
+    assert_eq!((id.expose(), secret.expose()), ("AKIDEXAMPLE", "wJalrXUtnFEMI"));
     assert_eq!(access.kinesis_endpoint.as_deref(), Some("https://kinesis.us-west-2.amazonaws.com"));
     assert_eq!(access.region.as_deref(), Some("us-west-2"));
     assert_eq!(access.external_id.as_deref(), Some("x1"));
@@ -115,7 +115,7 @@ fn a_full_configuration_is_read() {
         (5_000, 200, 1 << 20)
     );
     let shown = format!("{config:?}{}", config.to_toml());
-    assert!(!shown.contains("wJalrXUtnFEMI"), "{shown}");
+    assert!(!shown.contains("wJalrXUtnFEMI") && !shown.contains("AKIDEXAMPLE"), "{shown}");
     let toml = config.to_toml().replace(&format!("{}/", config.file.parent().unwrap().display()), "");
     insta::assert_snapshot!(toml, @r#"
     # agent.json flow 1 as logtally.toml, document 1 of 1
@@ -276,6 +276,29 @@ fn the_directory_adds_flows_and_a_broken_file_in_it_is_told() {
     ");
     assert!(loaded(&[("agent.json", "[]")]).1.is_err());
     assert!(loaded(&[]).1.is_err());
+}
+
+#[test]
+fn past_the_bounds_flows_are_not_served_and_files_refused() {
+    let flows = |count: usize| {
+        let flow = |number| format!(r#"{{"filePattern": "/tmp/{number}.log", "kinesisStream": "s"}}"#);
+        let flows: Vec<String> = (0..count).map(flow).collect();
+        config(&format!("{{\"flows\": [{}]}}", flows.join(",")))
+    };
+    let most = flows(MAX_FLOWS);
+    assert_eq!((most.flows.len(), most.findings.len()), (MAX_FLOWS, 0));
+    let more = flows(MAX_FLOWS + 2);
+    assert_eq!((more.flows.len(), more.all_flows, more.findings.len()), (MAX_FLOWS, MAX_FLOWS + 2, 2));
+    assert!(said(&more).contains("more than 128 flows: serve the rest with another process"));
+
+    let long = "x".repeat(1025);
+    let (served, said) = flow(&format!(r#"{PLAIN}, "truncatedRecordTerminator": "{long}""#));
+    assert!(served.is_none() && said.contains("it has more than 1024 bytes"), "{said}");
+
+    let padded = |bytes: u64| " ".repeat(usize::try_from(bytes).unwrap() - 2) + "{}";
+    let file = |bytes| loaded(&[("agent.json", &padded(bytes))]).1;
+    assert!(file(crate::config::MAX_FILE).is_ok());
+    assert!(matches!(file(crate::config::MAX_FILE + 1), Err(ConfigError::Read { .. })));
 }
 
 #[test]

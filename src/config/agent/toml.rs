@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use ::toml::Value;
 
-use super::{AgentConfig, Flow, PartitionKeyOption, flow::EXCLUDED};
+use super::{AgentConfig, Flow, PartitionKeyOption, access, flow::EXCLUDED};
 use crate::config::Start;
 
 /// One document for each flow.
@@ -65,6 +65,7 @@ fn notes(config: &AgentConfig, flow: &Flow) -> Vec<String> {
         notes.push(format!("region: set AWS_REGION={region}"));
     }
     if let Some(endpoint) = access.kinesis_endpoint.as_ref().filter(|_| access.region.is_none()) {
+        let endpoint = access::shown(endpoint);
         notes.push(format!("kinesis.endpoint: set AWS_ENDPOINT_URL_KINESIS={endpoint}"));
     }
     if access.credentials.is_some() {

@@ -112,7 +112,7 @@ fn is_ipv6(token: &[u8]) -> bool {
     };
     let (address, zone) = text.split_once('%').unwrap_or((text, "0"));
     let is_zone = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-    !zone.is_empty() && zone.bytes().all(is_zone) && address.parse::<Ipv6Addr>().is_ok()
+    (1..=MAX_ZONE).contains(&zone.len()) && zone.bytes().all(is_zone) && address.parse::<Ipv6Addr>().is_ok()
 }
 
 /// The last of the elements of a header such as `X-Forwarded-For`: what the nearest proxy saw.
@@ -174,6 +174,8 @@ mod tests {
             "12345::",
             "::1%",
             "::1%a b",
+            // Found by the fuzzer: a short address left room for a zone and the host of another record.
+            "fe80::2%et-.0198.51.100.11",
             "[::1]",
             "b\u{fc}cher.de",
             "a b",

@@ -227,6 +227,13 @@ mod tests {
     }
 
     #[test]
+    fn past_the_bound_an_object_is_not_looked_at() {
+        let padded = |length: usize| OBJECT.replacen('}', &(" ".repeat(length - OBJECT.len()) + "}"), 1);
+        assert!(said(&combined(), &padded(MAX_OBJECT)).starts_with("Event {"));
+        assert!(said(&combined(), &padded(MAX_OBJECT + 1)).starts_with("too_long"));
+    }
+
+    #[test]
     fn the_client_of_a_header_is_not_in_an_object() {
         let format = r#"%h %l %u %t "%r" %>s %b "%{X-Forwarded-For}i""#.parse::<LogFormat>().unwrap();
         assert!(said(&format, OBJECT).starts_with("Event {"));

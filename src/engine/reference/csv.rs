@@ -125,9 +125,12 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// The file without its byte order mark.
-pub(super) fn without_bom(file: &[u8]) -> &[u8] {
-    file.strip_prefix(BOM).unwrap_or(file)
+/// The file without its byte order mark, and without those that programs put before the one that was there.
+pub(super) fn without_bom(mut file: &[u8]) -> &[u8] {
+    while let Some(rest) = file.strip_prefix(BOM) {
+        file = rest;
+    }
+    file
 }
 
 /// Whether a row holds nothing: a blank line, or the `,,` that spreadsheets leave behind.

@@ -180,3 +180,15 @@ proptest! {
         }
     }
 }
+
+/// A finding of the fuzzer: the reader passed over the second mark, and the editor did not.
+#[test]
+fn a_file_with_two_byte_order_marks_is_read_and_edited_alike() {
+    let file = "\u{feff}\u{feff}Contact,Host,ApplicationName\nx,10.0.0.1,A\n";
+    assert_eq!(list(file.as_bytes()).unwrap().len(), 1);
+    let (after, outcome) = edited(file, remove(file.as_bytes(), "10.0.0.1"));
+    assert_eq!(
+        (after.as_str(), outcome),
+        ("\u{feff}\u{feff}Contact,Host,ApplicationName\n", Outcome::Removed)
+    );
+}

@@ -18,5 +18,6 @@ pub(crate) mod moto;
 mod reference;
 mod refusals;
 mod retention;
+mod secrets;
 mod stub;
 mod workers;

@@ -195,3 +195,22 @@ fn alarms_are_told_by_a_replay_and_by_its_exit_code() {
     let last: serde_json::Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();
     assert_eq!((&last["kind"], &last["episode"]["peak"]), (&"alarm".into(), &151.into()));
 }
+
+#[test]
+fn more_episodes_than_are_listed_are_counted() {
+    let home = Home::new();
+    let start = 1_795_236_900;
+    let line = |number: i64| {
+        let stamp = chrono::DateTime::from_timestamp(start + 10 * number, 0).unwrap();
+        format!("10.0.0.9 - - [{}] \"GET / HTTP/1.1\" 200 5\n", stamp.format("%d/%b/%Y:%H:%M:%S +0000"))
+    };
+    fs::write(home.path().join("access.log"), (0..10_002).map(line).collect::<String>()).unwrap();
+    let mut replay = home.command("replay access.log --log-format common --window 1s --format csv --alarm");
+    let output = replay.arg("Unknown > 0").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("alarm Unknown > 0: would have fired 2 times more, which are not listed"),
+        "{:.400}",
+        said
+    );
+}

@@ -9,7 +9,7 @@ use logtally::engine::{
     record::Record,
     reference::Reference,
     row::{Output, UNKNOWN},
-    settings::{AHEAD_MS, MAX_COUNTERS, Mode, Settings},
+    settings::{AHEAD_MS, GAP_WINDOWS, MAX_COUNTERS, MAX_ROWS, Mode, Settings},
     state::State,
     time::WindowSize,
 };
@@ -100,6 +100,32 @@ fn the_shard_that_owns_hash_key_zero_says_zero_for_everybody() {
     assert_eq!(brief(&outputs), [expected, next].concat());
     let gap = engine.advance(at(END + 10_000 + 30 * 24 * 3_600_000));
     assert_eq!(rows(&gap).len(), 288 * 3, "a gap of a month costs a day of zeros");
+}
+
+#[test]
+fn a_gap_of_small_windows_costs_so_many_zeros_and_no_more() {
+    let second = WindowSize::from_millis(1_000).unwrap();
+    let counter = Counter::new(plan(second), Arc::default());
+    let settings = Settings { zero_rows: true, ..settings(Mode::Live) };
+    let (mut engine, _) = Engine::new(settings, counter, State::new(second));
+    engine.advance(at(FIRST));
+    let gap = engine.advance(at(FIRST + 24 * 3_600_000));
+    assert_eq!(rows(&gap).len(), usize::try_from(GAP_WINDOWS).unwrap());
+    assert_eq!(gap.len(), 2 * rows(&gap).len(), "and as many health rows");
+}
+
+#[test]
+fn corrections_come_in_portions() {
+    let mut engine = live();
+    push(&mut engine, "", FIRST);
+    // Two rows a window.
+    for window in 0..MAX_ROWS / 2 + 5 {
+        let stamp = START - i64::try_from(window + 2).unwrap() * 300_000;
+        push(&mut engine, &format!("10.0.0.1 {stamp} 200 1\n10.0.0.1 {stamp} 404 1\n"), FIRST);
+    }
+    assert_eq!(rows(&engine.publish_corrections()).len(), MAX_ROWS);
+    assert_eq!(rows(&engine.publish_corrections()).len(), 10);
+    assert!(engine.publish_corrections().is_empty());
 }
 
 #[test]

@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod names;
+mod sbom;
 
 use std::{
     collections::BTreeSet,

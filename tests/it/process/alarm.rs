@@ -15,7 +15,7 @@ use super::{
 };
 
 /// A receiver of webhooks: where it listens, and what it was told.
-fn receiver() -> (String, Receiver<Value>) {
+pub(super) fn receiver() -> (String, Receiver<Value>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/hook/s3cret", listener.local_addr().unwrap());
     let (told, notifications) = channel();

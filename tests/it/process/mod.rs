@@ -10,5 +10,6 @@ mod load;
 mod modes;
 mod oracle;
 mod reload;
+mod secrets;
 mod sharing;
 mod signals;

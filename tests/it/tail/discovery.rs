@@ -8,7 +8,7 @@ use std::{
 
 use logtally::{
     engine::time::Timestamp,
-    tail::{Notice, Settings, TailError, Tailer},
+    tail::{MAX_DEPTH, Notice, Settings, TailError, Tailer},
 };
 
 use super::rig::{Rig, text};
@@ -109,6 +109,18 @@ fn directories_that_link_in_circles_end() {
     rig.append("a/access.log", &text(0..1));
     rig.polls(2);
     rig.expect(0..1);
+}
+
+#[test]
+fn below_the_deepest_directory_nothing_is_read_and_that_is_told() {
+    let mut rig = Rig::new(&["**/access.log"]);
+    let directory = |depth: usize| vec!["d"; depth].join("/");
+    fs::create_dir_all(rig.path(&directory(MAX_DEPTH + 1))).unwrap();
+    rig.append(&format!("{}/access.log", directory(MAX_DEPTH)), &text(0..1));
+    rig.append(&format!("{}/access.log", directory(MAX_DEPTH + 1)), &text(1..2));
+    rig.polls(2);
+    rig.expect(0..1);
+    assert!(rig.has_notice(|notice| matches!(notice, Notice::TooManyEntries { .. })));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod custom;
 mod hostile;
 mod oracle;
+mod plain;
 mod refused;
 mod samples;
 mod tears;

@@ -1,4 +1,4 @@
-//! Aggregates of the Kinesis Producer Library: many user records in one. Unpacks no user record.
+//! Aggregates of the Kinesis Producer Library: many user records in one. Unpacks no user record, and knows no service.
 //!
 //! Magic, a protobuf message, its MD5 (amazon-kinesis-producer, aggregation-format.md). Whatever is not exactly that
 //! is an ordinary record.
@@ -9,8 +9,12 @@ use prost::Message;
 
 use crate::backend::record;
 
-pub(super) const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
+/// How an aggregate begins.
+pub const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 const MD5_BYTES: usize = 16;
+/// How many bytes the partition keys of one aggregate's records may come to. Records name their key by its number, so
+/// that a few bytes each could repeat one of half a megabyte; a key of Kinesis has 256 characters at most.
+pub const MOST_KEY_BYTES: usize = 16 * 1024 * 1024;
 
 #[derive(Clone, PartialEq, Message)]
 struct AggregatedRecord {
@@ -35,20 +39,24 @@ struct Entry {
 
 /// One user record.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct UserRecord {
-    pub(super) key: String,
+pub struct UserRecord {
+    /// Its partition key.
+    pub key: String,
     /// Which shard it belongs to.
-    pub(super) hash: u128,
-    pub(super) data: Bytes,
+    pub hash: u128,
+    /// What it carries.
+    pub data: Bytes,
 }
 
 /// Whether it begins like an aggregate.
-pub(super) fn is(data: &[u8]) -> bool {
+#[must_use]
+pub fn is(data: &[u8]) -> bool {
     data.starts_with(&MAGIC)
 }
 
-/// The user records in order; `None` if this is no aggregate.
-pub(super) fn read(data: &Bytes) -> Option<Vec<UserRecord>> {
+/// The user records in order; `None` if this is no aggregate, or one whose keys come to over [`MOST_KEY_BYTES`].
+#[must_use]
+pub fn read(data: &Bytes) -> Option<Vec<UserRecord>> {
     if !is(data) {
         return None;
     }
@@ -59,8 +67,13 @@ pub(super) fn read(data: &Bytes) -> Option<Vec<UserRecord>> {
     }
     let AggregatedRecord { partition_keys, explicit_hash_keys, records } =
         AggregatedRecord::decode(message).ok()?;
+    let mut key_bytes = 0;
     let user = |entry: Entry| {
         let key = of(&partition_keys, entry.partition_key?)?;
+        key_bytes += key.len();
+        if key_bytes > MOST_KEY_BYTES {
+            return None;
+        }
         let hash = match entry.explicit_hash_key {
             Some(index) => of(&explicit_hash_keys, index)?.parse().ok()?,
             None => record::hash(key),
@@ -76,7 +89,7 @@ fn of(table: &[String], index: u64) -> Option<&str> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::backend) mod tests {
     use super::*;
 
     fn wrap(message: &[u8]) -> Vec<u8> {
@@ -84,7 +97,7 @@ pub(super) mod tests {
     }
 
     /// An aggregate of user records, by partition key.
-    pub(in crate::backend::aws) fn aggregate(users: &[(&str, &[u8])]) -> Vec<u8> {
+    pub(in crate::backend) fn aggregate(users: &[(&str, &[u8])]) -> Vec<u8> {
         let entry = |(index, (_, data)): (usize, &(&str, &[u8]))| Entry {
             partition_key: u64::try_from(index).ok(),
             explicit_hash_key: None,
@@ -115,6 +128,23 @@ pub(super) mod tests {
         let seen: Vec<_> = users.iter().map(|user| (user.key.as_str(), &user.data[..])).collect();
         assert_eq!(seen, [("a", &b"1"[..]), ("b", b"2"), ("a", b"3")]);
         assert_eq!(users[0].hash, record::hash("a"));
+    }
+
+    #[test]
+    fn a_long_key_is_not_repeated_without_end() {
+        let key = "k".repeat(1024);
+        let named = |times: usize| {
+            let entry =
+                || Entry { partition_key: Some(0), explicit_hash_key: None, data: Some(Bytes::new()) };
+            let message = AggregatedRecord {
+                partition_keys: vec![key.clone()],
+                explicit_hash_keys: Vec::new(),
+                records: (0..times).map(|_| entry()).collect(),
+            };
+            read(&wrap(&message.encode_to_vec()).into()).map(|users| users.len())
+        };
+        let most = MOST_KEY_BYTES / key.len();
+        assert_eq!((named(most), named(most + 1)), (Some(most), None));
     }
 
     #[test]
