@@ -15,6 +15,7 @@ use crate::{
         retry::{Retry, next_batch, reader},
         work::Ended,
     },
+    blocking,
     engine::{
         cut::CutRef,
         engine::Engine,
@@ -229,7 +230,7 @@ impl<B: Backend> Running<B> {
             engine.set_reference(reference.borrow_and_update().clone());
         }
         let behind_ms = batch.behind_ms;
-        let counted = tokio::task::spawn_blocking(move || {
+        let counted = blocking::run(move || {
             let rows = count(&mut engine, &batch, ended);
             (engine, rows)
         });

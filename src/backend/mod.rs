@@ -7,6 +7,7 @@
 pub mod aws;
 pub mod embedded;
 mod error;
+pub mod lease;
 mod record;
 pub mod retry;
 mod stored;

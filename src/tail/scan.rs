@@ -63,7 +63,8 @@ impl Tailer {
         let mut unknown: Vec<Group> = groups.into_values().filter(|group| !group.claimed).collect();
         // The longer of two equal beginnings is the original, and of two equal files the one with the shorter name.
         unknown.sort_by_key(|group| {
-            (std::cmp::Reverse(group.stamp.size), group.names.first().map(|name| name.as_os_str().len()))
+            let name = group.names.first();
+            (std::cmp::Reverse(group.stamp.size), name.map(|name| name.as_os_str().len()), name.cloned())
         });
         for group in &unknown {
             self.identify(group, None, now);

@@ -60,6 +60,8 @@ pub struct Settings {
     pub private: Option<PathBuf>,
     /// Milliseconds from one scan of the directories to the next.
     pub refresh_ms: u64,
+    /// Let the system tell of changes. Without it they are seen at the next scan, as where the system tells of none.
+    pub watch: bool,
     /// Files watched at once; of more, those written last are, with a notice.
     pub max_files: usize,
 }
@@ -75,6 +77,7 @@ impl Settings {
             follow_links: false,
             private: None,
             refresh_ms: DEFAULT_REFRESH_MS,
+            watch: true,
             max_files: DEFAULT_MAX_FILES,
         }
     }
@@ -189,7 +192,7 @@ impl Tailer {
         let (ledger, stored) = resume::restore(known)?;
         let sources =
             stored.into_iter().map(|(number, stored)| (number, Source::new(number, stored, now))).collect();
-        let (watcher, trouble) = Watcher::new();
+        let (watcher, trouble) = if settings.watch { Watcher::new() } else { (Watcher::idle(), None) };
         let mut notices = Notices::default();
         if let Some(why) = trouble {
             notices.add(Notice::Polling { why });
@@ -252,6 +255,12 @@ impl Tailer {
     pub fn wait(&self, timeout: Duration) {
         let most = if self.scan_wanted { SCAN_GAP_MS } else { u64::MAX }.min(self.settings.refresh_ms);
         self.watcher.wait(timeout.min(Duration::from_millis(most)));
+    }
+
+    /// How long a change may go unnoticed where nothing tells of it.
+    #[must_use]
+    pub fn refresh(&self) -> Duration {
+        Duration::from_millis(self.settings.refresh_ms)
     }
 
     /// Ends [`Self::wait`] from another thread.
