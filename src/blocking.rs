@@ -15,6 +15,8 @@ pub(crate) fn is_one_thread() -> bool {
 ///
 /// # Errors
 /// If it panics there.
-pub(crate) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
+pub(crate) async fn run<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JoinError> {
     if is_one_thread() { Ok(work()) } else { spawn_blocking(work).await }
 }

@@ -88,6 +88,9 @@ fn trace(kinds: &[Kind], seed: u64) -> io::Result<Total> {
         for line in &outcome.trace {
             writeln!(out, "{line}")?;
         }
+        for wrong in &outcome.wrong {
+            writeln!(out, "{wrong}")?;
+        }
         writeln!(out, "trace {:016x}", outcome.hash)?;
         total.add(&outcome);
     }

@@ -96,11 +96,11 @@ impl Source {
     pub(crate) fn start(self, wires: Wires, tasks: &mut JoinSet<Result<(), ProduceError>>) {
         match self {
             Self::Files(tailer, records) if blocking::is_one_thread() => {
-                tasks.spawn(Files { tailer, records }.read_here(wires));
+                tasks.spawn(Files { tailer, records, draining: false }.read_here(wires));
             }
             Self::Files(tailer, records) => {
                 tasks.spawn_blocking(move || {
-                    Files { tailer, records }.read_all(&wires);
+                    Files { tailer, records, draining: false }.read_all(&wires);
                     Ok(())
                 });
             }
@@ -115,6 +115,8 @@ impl Source {
 struct Files {
     tailer: Box<Tailer>,
     records: Option<Box<Records>>,
+    /// The last look was for the end.
+    draining: bool,
 }
 
 /// What to do behind a turn.
@@ -173,6 +175,10 @@ impl Files {
             self.tailer.acknowledge(generation, end);
         }
         let draining = wires.stop.phase() == Phase::Drain;
+        if draining && !std::mem::replace(&mut self.draining, true) {
+            // What was written since the last look is to be sent, too.
+            self.tailer.look_again();
+        }
         let now = wires.clock.now();
         let Polled { mut pieces, born, caught_up, notices } = self.tailer.poll(now, READ_BYTES);
         notices.iter().for_each(log);

@@ -238,6 +238,11 @@ impl Tailer {
         Polled { pieces, born: std::mem::take(&mut self.born), caught_up, notices: self.notices.take() }
     }
 
+    /// Lets the next poll scan, however short ago the last one was.
+    pub fn look_again(&mut self) {
+        self.scanned_at = None;
+    }
+
     fn take_changes(&mut self) {
         let changes = self.watcher.take();
         self.scan_wanted |= changes.names;

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use logtally::{
     backend::{
-        Backend, Backlog, Datum, ReferenceStore, Result, SequenceNumber, Shard, ShardId, Stage, StartAt, Stream,
-        Version,
+        Backend, Backlog, Datum, ReferenceStore, Result, SequenceNumber, Shard, ShardId, Stage, StartAt,
+        Stream, Version,
     },
     engine::time::Timestamp,
 };
@@ -66,9 +66,10 @@ impl Backend for Ports {
 
     async fn read_metrics(&self, name: &str, from: Timestamp, to: Timestamp) -> Result<Vec<Datum>> {
         let state = self.0.world().lock();
-        let wanted = state.metrics.iter().filter(|((series, timestamp), _)| {
-            series.name == name && (from..to).contains(timestamp)
-        });
+        let wanted = state
+            .metrics
+            .iter()
+            .filter(|((series, timestamp), _)| series.name == name && (from..to).contains(timestamp));
         let datum = |((series, timestamp), value): (&(_, _), &f64)| Datum {
             series: Clone::clone(series),
             timestamp: *timestamp,

@@ -16,7 +16,7 @@ use super::{
 };
 
 /// The furthest that a clock is wrong, in milliseconds.
-pub(crate) const JUMP_MS: u64 = 600_000;
+const JUMP_MS: u64 = 600_000;
 
 /// Waits for so many seconds on average; for ever for 0.
 async fn gap(world: &World, every_s: u64) {
@@ -97,7 +97,12 @@ pub(crate) struct Hosts {
 impl Hosts {
     pub(crate) fn new() -> Self {
         let row = |(host, application): (&str, &str)| (host.to_owned(), application.to_owned());
-        let rows = [("10.0.0.1", "Billing"), ("10.0.0.2", "Billing"), ("web.example.com", "Search"), ("10.1.0.0/16", "Shop")];
+        let rows = [
+            ("10.0.0.1", "Billing"),
+            ("10.0.0.2", "Billing"),
+            ("web.example.com", "Search"),
+            ("10.1.0.0/16", "Shop"),
+        ];
         Self { rows: rows.map(row).to_vec(), reloads: 0 }
     }
 

@@ -391,7 +391,8 @@ impl Holder {
     /// Takes a lease on the condition that it is as it was seen; whether it was.
     async fn take(&self, lease: &Seen) -> Result<bool> {
         let me = self.process.name().to_owned();
-        let counter = match self.write_if(&lease.shard, lease.counter, None, Change::Take(me.clone())).await? {
+        let counter = match self.write_if(&lease.shard, lease.counter, None, Change::Take(me.clone())).await?
+        {
             Ok(()) => lease.counter + 1,
             Err(Some(there)) if there.owner.as_ref() == Some(&me) => there.counter,
             Err(_) => return Ok(false),

@@ -46,9 +46,10 @@ pub(crate) fn is_fresh(at: Timestamp, now: Timestamp) -> bool {
 impl Ledger {
     /// Claims the call for these parcels, all or none; else those that were claimed before.
     pub(crate) fn claim(&mut self, key: u64, at: Timestamp, parcels: &[(String, Vec<Datum>)]) -> Vec<String> {
-        let known = parcels.iter().map(|(id, _)| id).filter(|id| {
-            self.parcels.get(*id).is_some_and(|&call| call != key)
-        });
+        let known = parcels
+            .iter()
+            .map(|(id, _)| id)
+            .filter(|id| self.parcels.get(*id).is_some_and(|&call| call != key));
         let known: Vec<String> = known.cloned().collect();
         if known.is_empty() {
             let datums = parcels.iter().flat_map(|(_, datums)| datums.clone()).collect();

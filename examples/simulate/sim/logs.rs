@@ -38,8 +38,8 @@ impl Log {
         Self { world, node, directory, number: 0, rest: None, old: 0 }
     }
 
-    /// Writes until `end`, and ends with a whole line.
-    pub(crate) async fn keep(mut self, end: Timestamp) {
+    /// Writes until `end`.
+    pub(crate) async fn keep(mut self, end: Timestamp) -> Self {
         while self.world.now() < end {
             let (action, wait_ms) = {
                 let random = &mut self.world.lock().random;
@@ -54,7 +54,7 @@ impl Log {
             }
             sleep(Duration::from_millis(wait_ms)).await;
         }
-        self.end_line();
+        self
     }
 
     fn active(&self) -> PathBuf {
@@ -69,7 +69,8 @@ impl Log {
         self.directory.join(format!("access.log.{number}.gz"))
     }
 
-    fn write(&mut self) {
+    /// Writes some lines, after which every line is whole.
+    pub(crate) fn write(&mut self) {
         let count = 1 + self.world.lock().random.below(4);
         let mut text = self.rest.take().unwrap_or_default();
         for _ in 0..count {

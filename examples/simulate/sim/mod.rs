@@ -40,11 +40,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use chaos::{Hosts, JUMP_MS};
+use chaos::Hosts;
 use logs::Log;
 use random::Random;
 use rates::Plan;
-use stages::Role;
+use stages::{AWAY_MS, Role};
 use world::World;
 
 pub(crate) use rates::Kind;
@@ -114,7 +114,12 @@ struct Fleet {
     stages: Vec<(Stage, watch::Sender<Phase>, JoinSet<()>)>,
 }
 
-async fn simulate(kind: Kind, mut random: Random, keeps_trace: bool, root: &Path) -> (Arc<World>, Vec<String>) {
+async fn simulate(
+    kind: Kind,
+    mut random: Random,
+    keeps_trace: bool,
+    root: &Path,
+) -> (Arc<World>, Vec<String>) {
     let plan = Plan::draw(&mut random, kind);
     let world = World::new(kind, plan, random, keeps_trace);
     world.note(format_args!("{:?}", world.plan));
@@ -128,10 +133,13 @@ async fn simulate(kind: Kind, mut random: Random, keeps_trace: bool, root: &Path
         logs.spawn(Log::new(Arc::clone(&world), node, root.join(node.to_string())).keep(end));
     }
     let weather = chaos::weather(&world, &fleet.roles, reference);
-    logs.join_all().await;
+    let logs = logs.join_all().await;
     drop(weather);
     world.calm();
     fleet.roles.iter().for_each(|role| role.jump(0));
+    // Processes come back, and compressed logs are read once they rest.
+    sleep(Duration::from_millis(AWAY_MS + 10_000 + world.plan.refresh_ms * 4)).await;
+    logs.into_iter().for_each(|mut log| log.write());
     let ended = fleet.end(&world).await;
     let mut wrong = match ended {
         Ok(()) => Vec::new(),
@@ -147,11 +155,8 @@ impl Fleet {
         let plan = &world.plan;
         let mut roles = Vec::new();
         let mut stages = Vec::new();
-        let parts = [
-            (Stage::Produce, plan.nodes),
-            (Stage::Analyze, plan.workers),
-            (Stage::Deliver, plan.workers),
-        ];
+        let parts =
+            [(Stage::Produce, plan.nodes), (Stage::Analyze, plan.workers), (Stage::Deliver, plan.workers)];
         for (stage, count) in parts {
             let (sender, end) = watch::channel(Phase::Run);
             let mut tasks = JoinSet::new();
@@ -196,9 +201,11 @@ impl Fleet {
 /// Until every window is over that a line was stamped in, and those that clocks which were ahead have closed too early.
 async fn wait_for_windows(world: &World) {
     let plan = &world.plan;
-    let jump = i64::try_from(JUMP_MS).unwrap_or_default();
-    let last = world.now().plus_millis(jump).max(Timestamp::from_millis(world.lock().last_stamp));
-    let over = last.plus_millis(2 * plan.window_ms + plan.lateness_ms + plan.correction_ms + 60_000);
+    let last = {
+        let state = world.lock();
+        world.now().max(state.complete_to).max(Timestamp::from_millis(state.last_stamp))
+    };
+    let over = last.plus_millis(2 * plan.window_ms + plan.lateness_ms + plan.correction_ms + 30_000);
     let wait = over.millis_since(world.now());
     sleep(Duration::from_millis(u64::try_from(wait).unwrap_or_default())).await;
 }

@@ -1,6 +1,9 @@
 //! What must have come out: the engine straight over all lines, and books that balance. Runs no stage.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use logtally::{
     backend::{Series, ShardId, Stage},
@@ -13,6 +16,7 @@ use logtally::{
         metric::{
             DUPLICATE_LINES, Datum, LATE_LINES, MALFORMED_LINES, REQUEST_COUNT, RESPONSE_COUNT, datums,
         },
+        producers::PARTITION_KEY_PREFIX,
         record::Record,
         reference::Reference,
         row::Origin,
@@ -89,7 +93,28 @@ pub(crate) fn judge(world: &World, reference: Arc<Reference>) -> Vec<String> {
         state.count("seed with late lines");
     }
     check_parcels(world.kind, state, &mut wrong);
+    check_lines(state, &mut wrong);
     wrong
+}
+
+/// Every line is in the input stream, and no other.
+fn check_lines(state: &State, wrong: &mut Vec<String>) {
+    let is_control = |key: &str| key.starts_with(PARTITION_KEY_PREFIX);
+    let records = state.input.all().iter().flat_map(|kept| &kept.records);
+    let lines = records.filter(|record| !is_control(&record.key)).flat_map(|record| lines_of(&record.data));
+    let sent: BTreeSet<&[u8]> = lines.collect();
+    let written: BTreeSet<&[u8]> = lines_of(&state.written).collect();
+    for (what, line) in written
+        .difference(&sent)
+        .map(|line| ("sent", line))
+        .chain(sent.difference(&written).map(|line| ("written", line)))
+    {
+        wrong.push(format!("was never {what}: {}", String::from_utf8_lossy(line)));
+    }
+}
+
+fn lines_of(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty())
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sums of small whole numbers")]

@@ -35,7 +35,11 @@ impl Kept {
         Self { shard, records: Vec::new() }
     }
 
-    pub(crate) fn backlog(&self, after: usize, position: impl Fn(usize, Timestamp) -> SequenceNumber) -> Backlog {
+    pub(crate) fn backlog(
+        &self,
+        after: usize,
+        position: impl Fn(usize, Timestamp) -> SequenceNumber,
+    ) -> Backlog {
         let amount = |records: &[Record]| Amount {
             records: records.len() as u64,
             bytes: records.iter().map(|record| record.data.len() as u64).sum(),
@@ -110,7 +114,8 @@ impl Shards {
             self.0[parent].shard.closed = true;
         }
         let middle = first + (last - first) / 2;
-        let ranges = if children == 1 { vec![(first, last)] } else { vec![(first, middle), (middle + 1, last)] };
+        let ranges =
+            if children == 1 { vec![(first, last)] } else { vec![(first, middle), (middle + 1, last)] };
         for range in ranges {
             self.0.push(Kept::new(self.0.len(), range, ids.clone()));
         }

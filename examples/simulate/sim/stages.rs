@@ -33,7 +33,7 @@ use super::{
 };
 
 /// The longest that a process is away, in milliseconds.
-const AWAY_MS: u64 = 20_000;
+pub(crate) const AWAY_MS: u64 = 20_000;
 
 /// What a process runs, and where.
 #[derive(Clone, Debug)]
@@ -104,7 +104,8 @@ impl Role {
         let (stop_s, phase) = {
             let mut state = self.world.lock();
             let every = self.world.plan.weather.stop;
-            let stop_s = if every == 0 || state.is_calm { 1_000_000 } else { state.random.between(1, every * 2) };
+            let stop_s =
+                if every == 0 || state.is_calm { 1_000_000 } else { state.random.between(1, every * 2) };
             (stop_s, [Phase::Drain, Phase::Stop][state.random.index(2)])
         };
         let mut stopping = Box::pin(sleep(Duration::from_secs(stop_s)));
@@ -162,7 +163,9 @@ impl Role {
                     |()| Ending::Well,
                 )
             }
-            Stage::Deliver => deliver::run(&ports, stop).await.map_or_else(|error| Ending::of(&error), |()| Ending::Well),
+            Stage::Deliver => {
+                deliver::run(&ports, stop).await.map_or_else(|error| Ending::of(&error), |()| Ending::Well)
+            }
         }
     }
 
@@ -207,7 +210,8 @@ impl Ending {
         match error {
             _ if why.contains(INJECTED) => Self::Injected,
             BackendError::Closed { .. } => Self::Closed,
-            // A process that drains, or was told to stop, may be told while it waits.
+            // It was told to, and waited for a service.
+            BackendError::Stopped { .. } => Self::Injected,
             _ => Self::Wrong(why),
         }
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use logtally::{
     backend::{
-        Append, BackendError, Batch, Incoming, Outgoing, Result, SequenceNumber, ShardId, SourceState, StartAt,
-        Stream, StreamReader, StreamWriter,
+        Append, BackendError, Batch, Incoming, Outgoing, Result, SequenceNumber, ShardId, SourceState,
+        StartAt, Stream, StreamReader, StreamWriter,
     },
     engine::{provenance::Node, time::Timestamp},
 };
@@ -77,7 +77,8 @@ impl Writer {
                     state.happens("record refused", |rates| rates.record)
                 };
                 if is_lost && state.happens("record late", |rates| rates.late * 8) {
-                    let (stream, after) = (self.stream, Duration::from_millis(state.random.between(1, 40_000)));
+                    let (stream, after) =
+                        (self.stream, Duration::from_millis(state.random.between(1, 40_000)));
                     let (late, then) = (record.clone(), world.clone());
                     world.later(after, move |state| state.put_all(stream, &[late], then.now()));
                 } else if !refused {
@@ -177,7 +178,12 @@ pub(crate) fn place(position: &SequenceNumber) -> (usize, Timestamp) {
 }
 
 impl Reader {
-    pub(crate) async fn open(process: Process, stream: Stream, shard: ShardId, start: StartAt) -> Result<Self> {
+    pub(crate) async fn open(
+        process: Process,
+        stream: Stream,
+        shard: ShardId,
+        start: StartAt,
+    ) -> Result<Self> {
         process.pause("open a shard").await;
         let is_busy = process.world().lock().happens("busy", |rates| rates.busy);
         if is_busy {
@@ -211,7 +217,8 @@ impl Reader {
         let (read, at_tip) = if is_empty && !left.is_empty() { (&left[..0], false) } else { (read, at_tip) };
         let (kind, taken) = (world.kind, self.taken + read.len());
         let asked = Some(asked).filter(|_| at_tip && read.is_empty());
-        let complete_to = read.iter().map(|record| record.arrival).chain(asked).fold(self.complete_to, Timestamp::max);
+        let complete_to =
+            read.iter().map(|record| record.arrival).chain(asked).fold(self.complete_to, Timestamp::max);
         let sequence = |at: usize| position(kind, self.taken + at + 1, complete_to);
         let incoming = read.iter().enumerate().map(|(at, record)| Incoming {
             sequence: sequence(at),
@@ -231,6 +238,7 @@ impl Reader {
             behind_ms: u64::from(!at_tip),
             end_of_shard: kept.shard.closed && at_tip,
         };
+        state.complete_to = state.complete_to.max(complete_to);
         if !records.is_empty() || batch.end_of_shard {
             let (name, stream, shard) = (self.process.name(), self.stream, &self.shard);
             state.trace.note(format_args!("{name} reads {stream:?} {shard} to {taken}"));
@@ -250,7 +258,7 @@ impl StreamReader for Reader {
         if looked.is_none() {
             let wait = {
                 let mut state = self.process.world().lock();
-                let most = if state.is_calm { 4_000 } else { 2_000 };
+                let most = if state.is_calm { 20_000 } else { 2_000 };
                 state.random.between(50, most)
             };
             sleep(Duration::from_millis(wait)).await;

@@ -61,6 +61,8 @@ pub(crate) struct State {
     /// Every whole line that any file ever held.
     pub(crate) written: Vec<u8>,
     pub(crate) last_stamp: i64,
+    /// How far any shard was ever said to be complete.
+    pub(crate) complete_to: Timestamp,
     /// Hosts that lines may name now.
     pub(crate) hosts: Vec<String>,
     pub(crate) is_calm: bool,
@@ -86,6 +88,7 @@ impl World {
             ledger: Ledger::default(),
             written: Vec::new(),
             last_stamp: 0,
+            complete_to: Timestamp::MIN,
             hosts: Vec::new(),
             is_calm: false,
             random,
@@ -112,11 +115,7 @@ impl World {
     }
 
     /// Makes `effect` after a while, whatever becomes of who asked for it.
-    pub(crate) fn later(
-        self: &Arc<Self>,
-        after: Duration,
-        effect: impl FnOnce(&mut State) + Send + 'static,
-    ) {
+    pub(crate) fn later(self: &Arc<Self>, after: Duration, effect: impl FnOnce(&mut State) + Send + 'static) {
         let world = Arc::clone(self);
         let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
         late.spawn(async move {

@@ -20,7 +20,6 @@ mod error;
 mod fanout;
 pub mod handed;
 mod holder;
-mod lease;
 mod ledger;
 mod metrics;
 mod names;
