@@ -16,7 +16,7 @@ use super::{
 #[derive(Clone, Debug)]
 pub(crate) enum Checkpoints {
     /// Whoever has the lock of the stage holds every shard.
-    Locked(Process, Stage, Arc<Lock>),
+    Locked(Process, Stage, #[expect(dead_code, reason = "held until it is dropped")] Arc<Lock>),
     Leased(Arc<Holder>),
 }
 

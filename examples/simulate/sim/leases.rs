@@ -41,6 +41,10 @@ pub(crate) struct Item {
 }
 
 impl Item {
+    pub(crate) fn owner(&self) -> Option<&str> {
+        self.owner.as_deref()
+    }
+
     pub(crate) fn checkpoint(&self) -> Option<(Checkpoint, Outbox)> {
         let outbox = if self.pending { Outbox::Pending } else { Outbox::Sent };
         let checkpoint =

@@ -109,6 +109,7 @@ impl Role {
             (stop_s, [Phase::Drain, Phase::Stop][state.random.index(2)])
         };
         let mut stopping = Box::pin(sleep(Duration::from_secs(stop_s)));
+        // A drain that began before the end need not be the last.
         let mut is_told = false;
         loop {
             tokio::select! {
@@ -126,12 +127,12 @@ impl Role {
                     }
                     return is_told && matches!(ending, Ending::Well);
                 }
-                () = told(&mut end), if !is_told => {
+                () = told(&mut end), if stopper.subscribe().phase() == Phase::Run => {
                     is_told = true;
                     self.world.note(format_args!("{} drains at last", process.name()));
                     stopper.set(Phase::Drain);
                 }
-                () = &mut stopping, if !is_told && stopper.subscribe().phase() == Phase::Run => {
+                () = &mut stopping, if stopper.subscribe().phase() == Phase::Run => {
                     self.world.note(format_args!("{} is told to {phase:?}", process.name()));
                     self.world.lock().count("stop");
                     stopper.set(phase);

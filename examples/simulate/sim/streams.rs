@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use logtally::{
     backend::{
-        Append, BackendError, Batch, Incoming, Outgoing, Result, SequenceNumber, ShardId, SourceState,
+        Append, BackendError, Batch, Incoming, Outgoing, Result, SequenceNumber, ShardId, SourceState, Stage,
         StartAt, Stream, StreamReader, StreamWriter,
     },
     engine::{provenance::Node, time::Timestamp},
@@ -12,10 +12,11 @@ use logtally::{
 use tokio::time::sleep;
 
 use super::{
+    leases::Item,
     process::{Process, busy, failed},
     rates::Kind,
     shards::Shards,
-    world::State,
+    world::{State, word},
 };
 
 impl State {
@@ -67,6 +68,11 @@ impl Writer {
         let (answer, wait) = {
             let state = &mut *world.lock();
             let arrival = world.now();
+            if self.stream == Stream::Output
+                && records.iter().any(|row| is_of_another(state, row, &self.process))
+            {
+                state.count("zombie sends rows");
+            }
             let is_lost = state.happens("PutRecords unanswered", |rates| rates.lost + rates.late);
             let has_failed = !is_lost && state.happens("PutRecords failed", |rates| rates.failed);
             let mut again = Vec::new();
@@ -150,6 +156,13 @@ impl StreamWriter for Writer {
         let known = state.sources.range((node, 0)..(node + 1, 0));
         Ok(known.map(|(&(_, generation), state)| SourceState { generation, state: state.clone() }).collect())
     }
+}
+
+/// Whether a parcel is of a shard that another process holds by now.
+fn is_of_another(state: &State, parcel: &Outgoing, process: &Process) -> bool {
+    let shard = parcel.partition_key.split('/').nth(2).unwrap_or_default();
+    let lease = state.leases.get(&(word(Stage::Analyze), ShardId(shard.to_owned())));
+    lease.and_then(Item::owner).is_some_and(|owner| owner != process.name())
 }
 
 #[derive(Debug)]
