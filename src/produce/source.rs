@@ -161,7 +161,8 @@ impl Files {
                 Next::Wait => {
                     let rest = self.tailer.refresh().max(wires.age);
                     // An error says that the time is over.
-                    let _ = tokio::time::timeout(rest, wires.stop.reached(Phase::Drain)).await;
+                    let phase = if self.draining { Phase::Stop } else { Phase::Drain };
+                    let _ = tokio::time::timeout(rest, wires.stop.reached(phase)).await;
                 }
                 Next::End => break,
             }
@@ -195,6 +196,7 @@ impl Files {
             }
         };
         let next = match (caught_up, draining) {
+            (true, true) if quiet && self.tailer.is_resting() => Next::Wait,
             (true, true) if quiet => Next::End,
             (true, false) => Next::Wait,
             _ => Next::Read,

@@ -162,6 +162,8 @@ pub struct Tailer {
     pub(super) copies: HashMap<FileId, Copy>,
     /// Compressed files that are perhaps still being written, and since when they look like this.
     pub(super) resting: HashMap<FileId, (Stamp, Timestamp)>,
+    /// The last scan found one that will be read if it stays like this.
+    pub(super) is_resting: bool,
     /// Files that turned out not to be what their beginnings promised.
     pub(super) rejected: HashSet<(FileId, u64)>,
     pub(super) ledger: Ledger,
@@ -204,6 +206,7 @@ impl Tailer {
             empties: HashMap::new(),
             copies: HashMap::new(),
             resting: HashMap::new(),
+            is_resting: false,
             rejected: HashSet::new(),
             first_scan: true,
             first_start: ledger.is_none(),
@@ -260,6 +263,12 @@ impl Tailer {
     pub fn wait(&self, timeout: Duration) {
         let most = if self.scan_wanted { SCAN_GAP_MS } else { u64::MAX }.min(self.settings.refresh_ms);
         self.watcher.wait(timeout.min(Duration::from_millis(most)));
+    }
+
+    /// Whether a compressed file is there that will be read once it has not changed for a while.
+    #[must_use]
+    pub fn is_resting(&self) -> bool {
+        self.is_resting
     }
 
     /// How long a change may go unnoticed where nothing tells of it.

@@ -111,7 +111,7 @@ fn directory() -> TempDir {
 /// The fleet, and how each stage is told to come to its end.
 struct Fleet {
     roles: Vec<Role>,
-    stages: Vec<(Stage, watch::Sender<Phase>, JoinSet<()>)>,
+    stages: Vec<(Stage, Vec<watch::Sender<Phase>>, JoinSet<()>)>,
 }
 
 async fn simulate(
@@ -158,8 +158,7 @@ impl Fleet {
         let parts =
             [(Stage::Produce, plan.nodes), (Stage::Analyze, plan.workers), (Stage::Deliver, plan.workers)];
         for (stage, count) in parts {
-            let (sender, end) = watch::channel(Phase::Run);
-            let mut tasks = JoinSet::new();
+            let (mut senders, mut tasks) = (Vec::new(), JoinSet::new());
             for number in 0..count {
                 let logs = root.join(number.to_string());
                 std::fs::create_dir_all(&logs).expect("a directory for logs");
@@ -173,22 +172,27 @@ impl Fleet {
                     ahead_ms: Arc::new(AtomicI64::new(0)),
                     reference: reference.clone(),
                 };
-                tasks.spawn(role.clone().keep(end.clone()));
+                // One each: a channel wakes several receivers in an order of its own.
+                let (sender, end) = watch::channel(Phase::Run);
+                tasks.spawn(role.clone().keep(end));
+                senders.push(sender);
                 roles.push(role);
             }
-            stages.push((stage, sender, tasks));
+            stages.push((stage, senders, tasks));
         }
         Self { roles, stages }
     }
 
     /// Lets everything come to its end: stage by stage, and windows in their time.
     async fn end(self, world: &Arc<World>) -> Result<(), Stage> {
-        for (stage, sender, mut tasks) in self.stages {
+        for (stage, senders, mut tasks) in self.stages {
             if stage == Stage::Analyze {
                 world.settled().await;
                 wait_for_windows(world).await;
             }
-            sender.send_replace(Phase::Drain);
+            for sender in &senders {
+                sender.send_replace(Phase::Drain);
+            }
             let all = async { while tasks.join_next().await.is_some() {} };
             timeout(PATIENCE, all).await.map_err(|_| stage)?;
             world.settled().await;
