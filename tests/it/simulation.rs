@@ -20,17 +20,19 @@ const SEEDS: u64 = 1_000;
 /// Simulations at once.
 const THREADS: usize = 2;
 /// Seeds that once found a bug, with its name.
-const FOUND: [(&str, Kind, u64); 2] = [
+const FOUND: [(&str, Kind, u64); 3] = [
     ("what was written just before a drain was not sent by it", Kind::Embedded, 37),
     ("a reload was missed once nobody could reload any more", Kind::Embedded, 50),
+    ("a drain did not wait for compressed logs to rest", Kind::Aws, 683),
 ];
 /// Each kind of fault, and how often all seeds together must have it at least: else they prove nothing about it.
-const FAULTS: [(&str, u64); 32] = [
+const FAULTS: [(&str, u64); 33] = [
     ("PutRecords failed", 50),
     ("PutRecords unanswered", 1_000),
     ("answer lost", 2_000),
     ("busy", 20_000),
     ("call settled", 100),
+    ("claim given back between two looks", 1),
     ("clock jump", 1_000),
     ("compression", 2_000),
     ("copytruncate", 1_500),

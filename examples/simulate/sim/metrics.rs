@@ -142,33 +142,46 @@ impl Metrics {
         Ok(())
     }
 
+    async fn calls_of(&self, parcels: Vec<String>) -> Result<BTreeMap<String, u64>> {
+        let look = move |state: &mut State| {
+            let claimed = parcels.iter().filter_map(|id| Some((id.clone(), *state.ledger.parcels.get(id)?)));
+            claimed.collect()
+        };
+        self.process.call("look at parcels", look).await
+    }
+
     /// Finds out what became of parcels that were claimed before.
     async fn look_up(&mut self, known: Vec<String>) -> Result<()> {
-        let now = self.process.now();
+        let calls = self.calls_of(known).await?;
+        let (now, keys) = (self.process.now(), calls.clone());
         let look = move |state: &mut State| {
-            let mut fates = Vec::new();
-            for id in &known {
-                let key = state.ledger.parcels.get(id).copied().unwrap_or_default();
-                let fate = match state.ledger.calls.get_mut(&key) {
-                    None => Some(Fate::Duplicate),
-                    Some(call) => match call.standing {
-                        Standing::Done => Some(Fate::Duplicate),
-                        Standing::Doubt => Some(Fate::InDoubt),
-                        Standing::Claimed if call.is_stale(now) => {
-                            call.standing = Standing::Doubt;
-                            Some(Fate::InDoubt)
-                        }
-                        Standing::Claimed => None,
-                    },
+            let mut fates = BTreeMap::new();
+            for (id, key) in &keys {
+                let Some(call) = state.ledger.calls.get_mut(key) else { continue };
+                let fate = match call.standing {
+                    Standing::Done => Some(Fate::Duplicate),
+                    Standing::Doubt => Some(Fate::InDoubt),
+                    Standing::Claimed if call.is_stale(now) => {
+                        call.standing = Standing::Doubt;
+                        Some(Fate::InDoubt)
+                    }
+                    Standing::Claimed => None,
                 };
-                if fate == Some(Fate::Duplicate) {
-                    state.count("parcel again");
-                }
-                fates.push((id.clone(), fate));
+                fates.insert(id.clone(), fate);
             }
+            let again = fates.values().filter(|fate| **fate == Some(Fate::Duplicate)).count();
+            *state.counts.entry("parcel again").or_default() += again as u64;
             fates
         };
-        let fates = self.process.call("look at claims", look).await?;
+        let mut fates = self.process.call("look at calls", look).await?;
+        let gone: BTreeMap<String, u64> =
+            calls.into_iter().filter(|(id, _)| !fates.contains_key(id)).collect();
+        if !gone.is_empty() {
+            self.process.world().lock().count("claim given back between two looks");
+            let still = self.calls_of(gone.keys().cloned().collect()).await?;
+            let past = still.into_iter().filter(|(id, key)| gone.get(id) == Some(key));
+            fates.extend(past.map(|(id, _)| (id, Some(Fate::Duplicate))));
+        }
         let is_open = fates.iter().any(|(_, fate)| fate.is_none());
         self.fates.extend(fates.into_iter().filter_map(|(id, fate)| Some((id, fate?))));
         if is_open { Err(busy("another worker claimed parcels")) } else { Ok(()) }
