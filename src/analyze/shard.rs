@@ -1,6 +1,6 @@
 //! One shard: read, count, save, send. The order of saving and sending is the exactness of the pipeline.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -15,6 +15,7 @@ use crate::{
         retry::{Retry, next_batch, reader},
         work::Ended,
     },
+    blocking,
     engine::{
         cut::CutRef,
         engine::Engine,
@@ -279,12 +280,9 @@ impl<B: Backend> Running<B> {
         self.changed |= !batch.records.is_empty();
         self.position = batch.through.clone().or(self.position.take());
         let mut engine = self.engine.take().ok_or_else(lost)?;
-        let reference = &mut self.worker.settings.reference;
-        if reference.has_changed().unwrap_or(false) {
-            engine.set_reference(reference.borrow_and_update().clone());
-        }
+        engine.set_reference(Arc::clone(&self.worker.settings.reference.borrow()));
         let behind_ms = batch.behind_ms;
-        let counted = tokio::task::spawn_blocking(move || {
+        let counted = blocking::run(move || {
             let rows = count(&mut engine, &batch, ended);
             (engine, rows)
         });

@@ -70,8 +70,9 @@ pub(crate) async fn prepare<B: Backend>(
         }
         let mut stopping = stop.clone();
         tokio::select! {
-            () = tokio::time::sleep(WAIT) => {}
+            biased;
             () = stopping.reached(Phase::Stop) => return Ok(None),
+            () = tokio::time::sleep(WAIT) => {}
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod aggregate;
 pub mod aws;
 pub mod embedded;
 mod error;
+pub mod lease;
 mod record;
 pub mod retry;
 mod stored;

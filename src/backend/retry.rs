@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::{
     backend::{Backend, BackendError, Batch, Result, ShardId, StartAt, Stream, StreamReader},
     engine::backoff::Backoff,
+    random,
     stop::{Phase, Stop},
 };
 
@@ -72,7 +73,7 @@ impl Retry {
     }
 
     fn delay(&self) -> Duration {
-        PAUSES.delay(self.attempt, getrandom::u64().unwrap_or(u64::MAX / 2))
+        PAUSES.delay(self.attempt, random::u64().unwrap_or(u64::MAX / 2))
     }
 }
 

@@ -88,6 +88,7 @@ where
             return Ok(());
         }
         tokio::select! {
+            biased;
             () = stop.reached(next), if phase < Phase::Stop => {}
             () = tokio::time::sleep_until(look), if phase < Phase::Stop => {}
             Some(ended) = crew.tasks.join_next(), if !crew.tasks.is_empty() => match ended {

@@ -44,6 +44,9 @@ impl Engine {
 
     /// Joins with other reference data from now on; what was counted keeps its owner.
     pub fn set_reference(&mut self, reference: Arc<Reference>) {
+        if Arc::ptr_eq(self.counter.reference(), &reference) {
+            return;
+        }
         self.settle();
         let old = std::mem::take(&mut self.state.applications);
         self.numbers = self.state.applications.number(&reference);

@@ -95,7 +95,7 @@ pub async fn run<B: Backend>(backend: &B, settings: Settings, stop: Stop) -> Res
     }
     let age = Duration::from_millis(record_age_ms);
     let wires = source::Wires { sender, acknowledged, stop: stop.clone(), clock, age };
-    tasks.spawn_blocking(move || source.read_all(&wires));
+    source.start(wires, &mut tasks);
     let mut sending = Sending {
         node: writer.node(),
         writer,

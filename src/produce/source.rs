@@ -8,9 +8,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::mpsc::Sender;
+use tokio::{sync::mpsc::Sender, task::JoinSet};
 
 use crate::{
+    blocking,
     clock::Clock,
     produce::{
         ProduceError, READ_BYTES, Read,
@@ -92,29 +93,99 @@ impl Source {
     }
 
     /// Reads until the stop, and hands over everything.
-    pub(crate) fn read_all(self, wires: &Wires) -> Result<(), ProduceError> {
+    pub(crate) fn start(self, wires: Wires, tasks: &mut JoinSet<Result<(), ProduceError>>) {
         match self {
-            Self::Files(tailer, records) => {
-                read_files(*tailer, records, wires);
-                Ok(())
+            Self::Files(tailer, records) if blocking::is_one_thread() => {
+                tasks.spawn(Files { tailer, records, draining: false }.read_here(wires));
             }
-            Self::Stdin(lines, state) => read_stdin(*lines, state, wires),
+            Self::Files(tailer, records) => {
+                tasks.spawn_blocking(move || {
+                    Files { tailer, records, draining: false }.read_all(&wires);
+                    Ok(())
+                });
+            }
+            Self::Stdin(lines, state) => {
+                tasks.spawn_blocking(move || read_stdin(*lines, state, &wires));
+            }
         }
     }
 }
 
-fn read_files(mut tailer: Tailer, mut records: Option<Box<Records>>, wires: &Wires) {
-    while wires.stop.phase() < Phase::Stop {
+/// Files that are read in turns.
+struct Files {
+    tailer: Box<Tailer>,
+    records: Option<Box<Records>>,
+    /// The last look was for the end.
+    draining: bool,
+}
+
+/// What to do behind a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// Read on.
+    Read,
+    /// Wait until there may be more.
+    Wait,
+    /// There will be no more.
+    End,
+}
+
+impl Files {
+    fn read_all(mut self, wires: &Wires) {
+        while wires.stop.phase() < Phase::Stop {
+            let (read, next) = self.turn(wires);
+            if !read.is_empty() && wires.sender.blocking_send(read).is_err() {
+                return;
+            }
+            match next {
+                Next::Read => {}
+                Next::Wait => {
+                    self.tailer.wait(IDLE);
+                    // Lines come in bursts: what gathers now travels in one record.
+                    std::thread::sleep(wires.age);
+                }
+                Next::End => return,
+            }
+        }
+    }
+
+    /// As [`Self::read_all`], where there is no thread to wait in: then time wakes it, or the stop.
+    async fn read_here(mut self, mut wires: Wires) -> Result<(), ProduceError> {
+        while wires.stop.phase() < Phase::Stop {
+            let (read, next) = self.turn(&wires);
+            if !read.is_empty() && wires.sender.send(read).await.is_err() {
+                break;
+            }
+            match next {
+                Next::Read => {}
+                Next::Wait => {
+                    let rest = self.tailer.refresh().max(wires.age);
+                    // An error says that the time is over.
+                    let phase = if self.draining { Phase::Stop } else { Phase::Drain };
+                    let _ = tokio::time::timeout(rest, wires.stop.reached(phase)).await;
+                }
+                Next::End => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// What is there now, up to [`READ_BYTES`].
+    fn turn(&mut self, wires: &Wires) -> (Read, Next) {
         for (generation, end) in wires.acknowledged.try_iter() {
-            tailer.acknowledge(generation, end);
+            self.tailer.acknowledge(generation, end);
         }
         let draining = wires.stop.phase() == Phase::Drain;
+        if draining && !std::mem::replace(&mut self.draining, true) {
+            // What was written since the last look is to be sent, too.
+            self.tailer.look_again();
+        }
         let now = wires.clock.now();
-        let Polled { mut pieces, born, caught_up, notices } = tailer.poll(now, READ_BYTES);
+        let Polled { mut pieces, born, caught_up, notices } = self.tailer.poll(now, READ_BYTES);
         notices.iter().for_each(log);
         let quiet = pieces.is_empty();
-        let states = match &mut records {
-            None => tailer.states(),
+        let states = match &mut self.records {
+            None => self.tailer.states(),
             Some(records) => {
                 pieces = records.of(pieces, now);
                 if caught_up {
@@ -124,21 +195,16 @@ fn read_files(mut tailer: Tailer, mut records: Option<Box<Records>>, wires: &Wir
                     tailer.pass_over(generation, end);
                 }
                 note(records.noted());
-                tailer.states_behind(&records.held())
+                self.tailer.states_behind(&records.held())
             }
         };
-        let read = Read { pieces, born, states };
-        if !read.is_empty() && wires.sender.blocking_send(read).is_err() {
-            return;
-        }
-        if caught_up && draining && quiet {
-            return;
-        }
-        if caught_up && !draining {
-            tailer.wait(IDLE);
-            // Lines come in bursts: what gathers now travels in one record.
-            std::thread::sleep(wires.age);
-        }
+        let next = match (caught_up, draining) {
+            (true, true) if quiet && self.tailer.is_resting() => Next::Wait,
+            (true, true) if quiet => Next::End,
+            (true, false) => Next::Wait,
+            _ => Next::Read,
+        };
+        (Read { pieces, born, states }, next)
     }
 }
 

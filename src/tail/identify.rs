@@ -99,7 +99,8 @@ impl Tailer {
     /// Whether a compressed file has not changed for a while: only then it is whole.
     pub(super) fn rests(&mut self, group: &Group, now: Timestamp) -> bool {
         let (stamp, since) = *self.resting.get(&group.id).unwrap_or(&(group.stamp, now));
-        let same = self.resting.contains_key(&group.id) && stamp == group.stamp;
+        let known = self.resting.contains_key(&group.id);
+        let same = known && stamp == group.stamp;
         if !same {
             if self.resting.len() >= MAX_RESTING {
                 self.resting.clear();
@@ -107,7 +108,9 @@ impl Tailer {
             self.resting.insert(group.id, (group.stamp, now));
         }
         let refresh = i64::try_from(self.settings.refresh_ms).unwrap_or(i64::MAX);
-        same && now.millis_since(since) >= refresh
+        let rests = same && now.millis_since(since) >= refresh;
+        self.is_resting |= !rests && (same || !known);
+        rests
     }
 
     /// The source that this file belongs to, if any: first one that it continues, the longest one of several.

@@ -53,6 +53,7 @@ fn group(listing: &mut Listing) -> Groups {
 
 impl Tailer {
     pub(super) fn scan(&mut self, now: Timestamp) {
+        self.is_resting = false;
         let mut listing = self.patterns.list(&mut self.notices);
         let mut groups = group(&mut listing);
         self.limit(&mut groups);
@@ -63,7 +64,8 @@ impl Tailer {
         let mut unknown: Vec<Group> = groups.into_values().filter(|group| !group.claimed).collect();
         // The longer of two equal beginnings is the original, and of two equal files the one with the shorter name.
         unknown.sort_by_key(|group| {
-            (std::cmp::Reverse(group.stamp.size), group.names.first().map(|name| name.as_os_str().len()))
+            let name = group.names.first();
+            (std::cmp::Reverse(group.stamp.size), name.map(|name| name.as_os_str().len()), name.cloned())
         });
         for group in &unknown {
             self.identify(group, None, now);

@@ -60,6 +60,8 @@ pub struct Settings {
     pub private: Option<PathBuf>,
     /// Milliseconds from one scan of the directories to the next.
     pub refresh_ms: u64,
+    /// Let the system tell of changes. Without it they are seen at the next scan, as where the system tells of none.
+    pub watch: bool,
     /// Files watched at once; of more, those written last are, with a notice.
     pub max_files: usize,
 }
@@ -75,6 +77,7 @@ impl Settings {
             follow_links: false,
             private: None,
             refresh_ms: DEFAULT_REFRESH_MS,
+            watch: true,
             max_files: DEFAULT_MAX_FILES,
         }
     }
@@ -159,6 +162,8 @@ pub struct Tailer {
     pub(super) copies: HashMap<FileId, Copy>,
     /// Compressed files that are perhaps still being written, and since when they look like this.
     pub(super) resting: HashMap<FileId, (Stamp, Timestamp)>,
+    /// The last scan found one that will be read if it stays like this.
+    pub(super) is_resting: bool,
     /// Files that turned out not to be what their beginnings promised.
     pub(super) rejected: HashSet<(FileId, u64)>,
     pub(super) ledger: Ledger,
@@ -189,7 +194,7 @@ impl Tailer {
         let (ledger, stored) = resume::restore(known)?;
         let sources =
             stored.into_iter().map(|(number, stored)| (number, Source::new(number, stored, now))).collect();
-        let (watcher, trouble) = Watcher::new();
+        let (watcher, trouble) = if settings.watch { Watcher::new() } else { (Watcher::idle(), None) };
         let mut notices = Notices::default();
         if let Some(why) = trouble {
             notices.add(Notice::Polling { why });
@@ -201,6 +206,7 @@ impl Tailer {
             empties: HashMap::new(),
             copies: HashMap::new(),
             resting: HashMap::new(),
+            is_resting: false,
             rejected: HashSet::new(),
             first_scan: true,
             first_start: ledger.is_none(),
@@ -235,6 +241,11 @@ impl Tailer {
         Polled { pieces, born: std::mem::take(&mut self.born), caught_up, notices: self.notices.take() }
     }
 
+    /// Lets the next poll scan, however short ago the last one was.
+    pub fn look_again(&mut self) {
+        self.scanned_at = None;
+    }
+
     fn take_changes(&mut self) {
         let changes = self.watcher.take();
         self.scan_wanted |= changes.names;
@@ -252,6 +263,18 @@ impl Tailer {
     pub fn wait(&self, timeout: Duration) {
         let most = if self.scan_wanted { SCAN_GAP_MS } else { u64::MAX }.min(self.settings.refresh_ms);
         self.watcher.wait(timeout.min(Duration::from_millis(most)));
+    }
+
+    /// Whether a compressed file is there that will be read once it has not changed for a while.
+    #[must_use]
+    pub fn is_resting(&self) -> bool {
+        self.is_resting
+    }
+
+    /// How long a change may go unnoticed where nothing tells of it.
+    #[must_use]
+    pub fn refresh(&self) -> Duration {
+        Duration::from_millis(self.settings.refresh_ms)
     }
 
     /// Ends [`Self::wait`] from another thread.

@@ -96,14 +96,18 @@ pub(crate) struct Watcher {
 impl Watcher {
     /// A watcher, and why it only waits if it does.
     pub(crate) fn new() -> (Self, Option<String>) {
-        let shared = Arc::new(Shared::default());
-        let receiver = Arc::clone(&shared);
-        let system = notify::recommended_watcher(move |event| receiver.take_in(event));
-        let (system, trouble) = match system {
-            Ok(system) => (Some(system), None),
-            Err(error) => (None, Some(error.to_string())),
-        };
-        (Self { shared, system, watched: HashMap::new() }, trouble)
+        let mut watcher = Self::idle();
+        let receiver = Arc::clone(&watcher.shared);
+        match notify::recommended_watcher(move |event| receiver.take_in(event)) {
+            Ok(system) => watcher.system = Some(system),
+            Err(error) => return (watcher, Some(error.to_string())),
+        }
+        (watcher, None)
+    }
+
+    /// One that only waits.
+    pub(crate) fn idle() -> Self {
+        Self { shared: Arc::default(), system: None, watched: HashMap::new() }
     }
 
     pub(crate) fn waker(&self) -> Waker {

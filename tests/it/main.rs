@@ -13,6 +13,7 @@ mod contract;
 mod engine;
 mod infra;
 mod process;
+mod simulation;
 mod sql;
 mod tail;
 mod tidy;

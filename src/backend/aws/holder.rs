@@ -24,9 +24,9 @@ use crate::backend::{
     BackendError, Held, Result, Shard, ShardId, Stage,
     aws::{
         Shared,
-        lease::{Book, Owner, Seen, Standing},
         table::{Change, Item, OWNER, SWITCHES, Table, Written},
     },
+    lease::{Book, Owner, Seen, Standing},
 };
 
 /// How often a write starts again because an earlier one of this worker arrived late; then the table is busy.

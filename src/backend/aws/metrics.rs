@@ -238,9 +238,15 @@ impl Metrics {
     async fn look_up(&mut self, known: Vec<String>) -> Result<()> {
         let calls = self.ledger.calls_of(&known).await?;
         let heads = self.ledger.heads(&calls.values().cloned().collect::<BTreeSet<_>>()).await?;
+        let gone = calls.iter().filter(|(_, call)| !heads.contains_key(*call));
+        let gone: Vec<String> = gone.map(|(unit, _)| unit.clone()).collect();
+        let still = if gone.is_empty() { BTreeMap::new() } else { self.ledger.calls_of(&gone).await? };
         let mut units: BTreeMap<&String, Vec<&String>> = BTreeMap::new();
         for (unit, call) in &calls {
-            units.entry(call).or_default().push(unit);
+            // A claim that was given back between the two looks took its parcels with it: they are still to be sent.
+            if heads.contains_key(call) || still.get(unit) == Some(call) {
+                units.entry(call).or_default().push(unit);
+            }
         }
         let mut busy = None;
         for (call, units) in units {

@@ -19,7 +19,6 @@ mod error;
 mod fanout;
 pub mod handed;
 mod holder;
-mod lease;
 mod ledger;
 mod metrics;
 mod names;

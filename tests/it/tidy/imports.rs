@@ -6,9 +6,9 @@ use super::{
 };
 
 /// Who may name whom, as DESIGN.md §8 has it, and what came with the modules that it does not list (`cli`, `clock`,
-/// `alarms`, `audit`,
+/// `alarms`, `audit`, `blocking`, `random`,
 /// `parse`, `reference`, `stop`, `webhook`). A module may always name itself; `lib.rs` only declares.
-const RULES: [(&str, &[&str]); 23] = [
+const RULES: [(&str, &[&str]); 25] = [
     ("main", &["app", "cli", "config", "telemetry"]),
     (
         "app",
@@ -39,10 +39,12 @@ const RULES: [(&str, &[&str]); 23] = [
     ("config", &["engine"]),
     ("telemetry", &[]),
     ("clock", &["engine"]),
+    ("random", &[]),
+    ("blocking", &[]),
     ("engine", &[]),
     ("tail", &["engine", "clock"]),
-    ("produce", &["tail", "backend", "engine", "clock", "stop"]),
-    ("analyze", &["backend", "engine", "stop"]),
+    ("produce", &["tail", "backend", "blocking", "engine", "clock", "stop"]),
+    ("analyze", &["backend", "blocking", "engine", "stop"]),
     ("deliver", &["backend", "engine", "stop"]),
     ("alarms", &["backend", "backend::embedded", "engine", "clock", "stop"]),
     ("audit", &["backend", "backend::embedded", "engine", "tail"]),
@@ -53,7 +55,7 @@ const RULES: [(&str, &[&str]); 23] = [
     ("parse", &["engine", "render"]),
     ("webhook", &["engine", "render"]),
     ("render", &["engine"]),
-    ("backend", &["engine", "stop"]),
+    ("backend", &["engine", "random", "stop"]),
     ("backend::embedded", &["backend", "engine", "clock", "config"]),
     // A producer's positions stay on its machine, whatever the backend.
     ("backend::aws", &["backend", "backend::embedded", "engine", "clock", "config"]),

@@ -14,7 +14,7 @@ const VERY_OLD: u64 = 3;
 
 /// Whose a lease is, as its item says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Owner {
+pub enum Owner {
     /// Nobody's: it was never taken, or given up.
     Nobody,
     /// This worker's.
@@ -25,17 +25,20 @@ pub(super) enum Owner {
 
 /// A lease, as its item shows it.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
-    pub(super) shard: ShardId,
-    pub(super) owner: Owner,
-    pub(super) counter: u64,
+pub struct Seen {
+    /// Of which shard.
+    pub shard: ShardId,
+    /// Whose it is.
+    pub owner: Owner,
+    /// Raised by each write.
+    pub counter: u64,
     /// The shard was read to its end and nothing of it is left to send: nobody needs the lease.
-    pub(super) ended: bool,
+    pub ended: bool,
 }
 
 /// What is to be thought of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub enum Standing {
     /// Held by this worker.
     Mine,
     /// To be had: nobody's, or its owner was silent for longer than a lease lasts.
@@ -48,18 +51,18 @@ pub(super) enum Standing {
 
 /// What to do next.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Plan {
+pub struct Plan {
     /// The leases to take, on the condition that their counters are still those that were seen.
-    pub(super) take: Vec<ShardId>,
+    pub take: Vec<ShardId>,
     /// What is to be taken is a living worker's; see [`Book::stole`].
-    pub(super) steals: bool,
+    pub steals: bool,
     /// Some lease is in hands of which nobody knows whether they live.
-    pub(super) undecided: bool,
+    pub undecided: bool,
 }
 
 /// What a worker has seen of the leases. Times are milliseconds of its own monotonic clock.
 #[derive(Debug)]
-pub(super) struct Book {
+pub struct Book {
     lease_ms: u64,
     watched: BTreeMap<ShardId, Watched>,
     /// No lease is stolen before: at first the dead are found out, and then a busy worker loses one a cycle to each
@@ -77,12 +80,14 @@ struct Watched {
 }
 
 impl Book {
-    pub(super) fn new(lease_ms: u64) -> Self {
+    /// Nothing seen yet of leases that last this long, in milliseconds.
+    #[must_use]
+    pub fn new(lease_ms: u64) -> Self {
         Self { lease_ms, watched: BTreeMap::new(), steal_from_ms: None }
     }
 
     /// Notes what a look at the table showed.
-    pub(super) fn look(&mut self, now_ms: u64, seen: &[Seen]) {
+    pub fn look(&mut self, now_ms: u64, seen: &[Seen]) {
         for Seen { shard, owner, counter, .. } in seen {
             let (owner, counter) = (owner.clone(), *counter);
             match self.watched.get_mut(shard) {
@@ -97,7 +102,8 @@ impl Book {
     }
 
     /// What is to be thought of `lease` as it was last looked at.
-    pub(super) fn standing(&self, now_ms: u64, lease: &Seen) -> Standing {
+    #[must_use]
+    pub fn standing(&self, now_ms: u64, lease: &Seen) -> Standing {
         let silent_ms = self.silent_ms(now_ms, lease);
         let moved = self.watched.get(&lease.shard).is_some_and(|known| known.moved);
         match lease.owner {
@@ -111,7 +117,7 @@ impl Book {
 
     /// Which of the leases that were just looked at this worker is to take: its fair share of what is open, else one
     /// that another worker has too many of. `random` decides between equals.
-    pub(super) fn plan(&mut self, now_ms: u64, seen: &[Seen], mut random: impl FnMut() -> u64) -> Plan {
+    pub fn plan(&mut self, now_ms: u64, seen: &[Seen], mut random: impl FnMut() -> u64) -> Plan {
         let may_steal = self.may_steal(now_ms);
         let wanted: Vec<&Seen> = seen.iter().filter(|lease| !lease.ended).collect();
         let (mut mine, mut open, mut undecided) = (0, Vec::new(), false);
@@ -138,7 +144,7 @@ impl Book {
     }
 
     /// A lease was stolen: the next waits for a cycle. Who lost the race for one tries again at the next look.
-    pub(super) fn stole(&mut self, now_ms: u64) {
+    pub fn stole(&mut self, now_ms: u64) {
         self.steal_from_ms = Some(now_ms + self.cycle_ms());
     }
 
