@@ -18,11 +18,15 @@ use crate::{
         shape::{AgentShape, Shape},
     },
     stop::{Phase, Stop},
-    tail::{self, Lines, Notice, Polled, Progress, State, Tailer, Waker},
+    tail::{self, Lines, Notice, Polled, Progress, SEARCH_MS, State, Tailer, Waker},
 };
 
 /// How long a quiet thread sleeps at most.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// How long files that are not read to their end yet, though nobody writes them, are waited for at the end: a lost one
+/// is looked for that long, and then its loss is told.
+const SETTLE_MS: i64 = SEARCH_MS + 5_000;
 
 /// What to read.
 #[derive(Clone, Debug)]
@@ -104,6 +108,7 @@ impl Source {
 }
 
 fn read_files(mut tailer: Tailer, mut records: Option<Box<Records>>, wires: &Wires) {
+    let mut settling_since = None;
     while wires.stop.phase() < Phase::Stop {
         for (generation, end) in wires.acknowledged.try_iter() {
             tailer.acknowledge(generation, end);
@@ -129,7 +134,11 @@ fn read_files(mut tailer: Tailer, mut records: Option<Box<Records>>, wires: &Wir
             return;
         }
         if caught_up && draining && quiet {
-            return;
+            let since = *settling_since.get_or_insert(now);
+            if !tailer.is_settling() || now.millis_since(since) > SETTLE_MS {
+                return;
+            }
+            tailer.wait(IDLE);
         }
         if caught_up && !draining {
             tailer.wait(IDLE);

@@ -107,7 +107,9 @@ impl Tailer {
             self.resting.insert(group.id, (group.stamp, now));
         }
         let refresh = i64::try_from(self.settings.refresh_ms).unwrap_or(i64::MAX);
-        same && now.millis_since(since) >= refresh
+        let rests = same && now.millis_since(since) >= refresh;
+        self.unrested |= !rests;
+        rests
     }
 
     /// The source that this file belongs to, if any: first one that it continues, the longest one of several.

@@ -162,6 +162,8 @@ impl Tailer {
             return;
         }
         source.gone = true;
+        source.stored.let_go = true;
+        source.changed = true;
         // Of a truncation it was told; it is a loss only if something is known to be lost.
         if source.unread > 0 || !source.replaced {
             self.notices.add(Notice::Gone {
@@ -203,6 +205,13 @@ impl Tailer {
                 self.rejected.retain(|&(_, rejected)| rejected != generation);
             }
         }
+    }
+
+    /// Whether a later look may find more though nobody writes: a compressed file has to rest, a lost one is looked for,
+    /// a last line waits to be over.
+    #[must_use]
+    pub fn is_settling(&self) -> bool {
+        self.unrested || self.sources.values().any(Source::is_settling)
     }
 
     pub(super) fn open_files(&self) -> usize {
@@ -248,6 +257,19 @@ impl Tailer {
 }
 
 impl Source {
+    fn is_settling(&self) -> bool {
+        match self.place {
+            Place::Unknown => true,
+            Place::Lost => !self.stored.complete && !self.gone,
+            Place::Listed | Place::Unlisted | Place::Deleted if self.is_packed() => {
+                self.pending || (self.stamp.is_some() && self.stored.finished_at != self.stamp)
+            }
+            Place::Listed | Place::Unlisted | Place::Deleted => {
+                self.stored.displaced && self.stamp.is_some_and(|stamp| stamp.size > self.stored.position)
+            }
+        }
+    }
+
     /// Sees whether the file is over.
     fn settle(&mut self, quiet_ms: i64, now: Timestamp) {
         let quiet = now.millis_since(self.grown_at);

@@ -159,6 +159,8 @@ pub struct Tailer {
     pub(super) copies: HashMap<FileId, Copy>,
     /// Compressed files that are perhaps still being written, and since when they look like this.
     pub(super) resting: HashMap<FileId, (Stamp, Timestamp)>,
+    /// The last scan met one that has not rested yet.
+    pub(super) unrested: bool,
     /// Files that turned out not to be what their beginnings promised.
     pub(super) rejected: HashSet<(FileId, u64)>,
     pub(super) ledger: Ledger,
@@ -201,6 +203,7 @@ impl Tailer {
             empties: HashMap::new(),
             copies: HashMap::new(),
             resting: HashMap::new(),
+            unrested: false,
             rejected: HashSet::new(),
             first_scan: true,
             first_start: ledger.is_none(),

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use flate2::{Compression, write::GzEncoder};
 use logtally::clock::Clock;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -89,6 +90,14 @@ impl Home {
     pub(super) fn log(&self, lines: &str) {
         let mut file = File::options().append(true).create(true).open(self.path("access.log")).unwrap();
         file.write_all(lines.as_bytes()).unwrap();
+    }
+
+    /// Compresses a file as logrotate does it.
+    pub(super) fn compress(&self, from: &str, to: &str) {
+        let mut encoder = GzEncoder::new(File::create(self.path(to)).unwrap(), Compression::fast());
+        encoder.write_all(&fs::read(self.path(from)).unwrap()).unwrap();
+        encoder.finish().unwrap();
+        fs::remove_file(self.path(from)).unwrap();
     }
 
     fn command(&self, line: &str) -> Command {
