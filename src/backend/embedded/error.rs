@@ -81,11 +81,16 @@ fn translate(path: &Path, error: rusqlite::Error) -> BackendError {
             error,
         ),
         ErrorCode::ReadOnly | ErrorCode::PermissionDenied => failed(
-            format!("{path}: no permission to write: run as the user who owns it, or use another state_dir"),
+            format!(
+                "{path}: no permission to write: run as the user who owns it, remount its file system if that is \
+                 read-only, or use another state_dir"
+            ),
             error,
         ),
         ErrorCode::CannotOpen => failed(
-            format!("{path}: cannot be opened: its directory must exist and belong to this user"),
+            format!(
+                "{path}: cannot be opened: its directory must exist, belong to this user and not be read-only"
+            ),
             error,
         ),
         ErrorCode::SystemIoFailure => failed(format!("{path}: the file system fails: {error}"), error),
