@@ -135,7 +135,7 @@ fn read_files(mut tailer: Tailer, mut records: Option<Box<Records>>, wires: &Wir
         }
         if caught_up && draining && quiet {
             let since = *settling_since.get_or_insert(now);
-            if !tailer.is_settling() || now.millis_since(since) > SETTLE_MS {
+            if !tailer.is_settling() || !(0..SETTLE_MS).contains(&now.millis_since(since)) {
                 return;
             }
             tailer.wait(IDLE);

@@ -14,15 +14,11 @@ use crate::{
         notice::Notice,
         open::Packing,
         resume::{self, LEDGER, Stored},
-        rotation::MAX_OPEN,
         scan::Group,
         source::{self, Place, Source},
         tailer::{Copy, Empty, Start, Tailer},
     },
 };
-
-/// Empty files that are held open, so that one that is filled and moved away at once is not missed.
-const MAX_EMPTY_OPEN: usize = 256;
 
 /// Compressed files whose rest is watched at once; beyond it all of them wait a little longer.
 const MAX_RESTING: usize = 16_384;
@@ -56,8 +52,9 @@ impl Tailer {
             return Ok(());
         }
         if is_too_short(&file)? {
+            // Held open, so that one that is filled and moved away at once is not missed.
             let held = self.empties.values().filter(|empty| empty.file.is_some()).count();
-            let file = Some(file).filter(|_| held < MAX_EMPTY_OPEN);
+            let file = Some(file).filter(|_| held < self.max_open / 2);
             self.empties.insert(
                 group.id,
                 Empty { path: path.to_owned(), former: group.former.clone(), file, since: now },
@@ -160,7 +157,7 @@ impl Tailer {
         source.place = Place::Listed;
         source.pending = source.stored.finished_at.is_none();
         source.size = source.size.max(length);
-        source.file = Some(file).filter(|_| self.open_files() < MAX_OPEN);
+        source.file = Some(file).filter(|_| self.open_files() < self.max_open);
         self.ledger_changed = true;
         self.born.retain(|(generation, _)| *generation != LEDGER);
         self.born.insert(0, (LEDGER, resume::encode(&self.ledger)));

@@ -35,12 +35,19 @@ pub const REMEMBER_MS: i64 = 24 * 3_600_000;
 /// Files that are gone and remembered; beyond it those gone longest are forgotten first, with a notice.
 pub const MAX_REMEMBERED: usize = 4_096;
 
-/// Descriptors of files that are kept open; beyond it files that can be opened again by name are closed after each use.
-/// Of idle ones a quarter less.
+/// Descriptors of files that are kept open, or half of what the process may have if that is less; beyond it files that
+/// can be opened again by name are closed after each use. Of idle ones a quarter less.
 pub const MAX_OPEN: usize = 512;
 
 /// Directory entries looked at in one search for lost files.
 const MAX_SEARCHED: usize = 10_000;
+
+/// [`MAX_OPEN`], as far as the process may have so many.
+pub(super) fn max_open() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let half = limit.map_or(u64::MAX, |limit| limit / 2);
+    usize::try_from(half).unwrap_or(MAX_OPEN).clamp(1, MAX_OPEN)
+}
 
 impl Tailer {
     /// The end of a scan: sees what is over, searches what is lost, forgets what is gone for long.
@@ -224,7 +231,7 @@ impl Tailer {
 
     /// Closes a file again that was opened for a moment, if too many are open.
     pub(super) fn keep_room(&mut self, generation: u64, was_open: bool) {
-        if was_open || !self.is_open(generation) || self.open_files() <= MAX_OPEN {
+        if was_open || !self.is_open(generation) || self.open_files() <= self.max_open {
             return;
         }
         if let Some(source) = self.sources.get_mut(&generation)
@@ -237,7 +244,7 @@ impl Tailer {
     /// Closes the files that were not read for longest, of those that their name finds again, so that there is room
     /// for others.
     pub(super) fn close_idle(&mut self) {
-        let surplus = self.open_files().saturating_sub(MAX_OPEN - MAX_OPEN / 4);
+        let surplus = self.open_files().saturating_sub(self.max_open - self.max_open / 4);
         if surplus == 0 {
             return;
         }

@@ -17,6 +17,7 @@ use crate::{
         notice::{Notice, Notices},
         reading::Buffers,
         resume::{self, LEDGER, Ledger, State},
+        rotation::max_open,
         source::{Place, Source},
         watch::{Waker, Watcher},
     },
@@ -155,6 +156,8 @@ pub struct Tailer {
     pub(super) settings: Settings,
     pub(super) patterns: Patterns,
     pub(super) sources: BTreeMap<u64, Source>,
+    /// Descriptors of sources; half as many are held of empty files.
+    pub(super) max_open: usize,
     pub(super) empties: HashMap<FileId, Empty>,
     pub(super) copies: HashMap<FileId, Copy>,
     /// Compressed files that are perhaps still being written, and since when they look like this.
@@ -200,6 +203,7 @@ impl Tailer {
             settings,
             patterns,
             sources,
+            max_open: max_open(),
             empties: HashMap::new(),
             copies: HashMap::new(),
             resting: HashMap::new(),

@@ -83,3 +83,22 @@ fn a_loss_is_told_before_it_settles_and_once_in_all_lives() {
     settle(&mut rig);
     rig.expect((0..4).chain(10..13));
 }
+
+#[test]
+fn a_clock_that_jumps_holds_nothing_up_and_loses_nothing() {
+    const DAY: i64 = 86_400_000;
+    let mut rig = rig();
+    rig.settings.refresh_ms = 1_000;
+    for (round, jump) in (0..).zip([0, -DAY, 30 * DAY, -60 * DAY, DAY]) {
+        rig.pass(jump);
+        rig.append("access.log", &text(10 * round..10 * round + 3));
+        rig.poll();
+        rig.append("access.log", &text(10 * round + 3..10 * round + 6));
+        rig.rename("access.log", "access.log.1");
+        rig.compress("access.log.1");
+        rig.append("access.log", &text(10 * round + 6..10 * round + 10));
+        settle(&mut rig);
+        rig.expect(0..10 * (round + 1));
+        rig.delete("access.log.1.gz");
+    }
+}
