@@ -141,7 +141,7 @@ def assert_bounded(home: Home, truth: Truth) -> str:
     lost = truth.counts.total() - found.total()
     if lost > 0:
         must("truncated or replaced after" in home.said(), f"{lost} lines are lost, and nothing is said")
-    return f"{truth.counts.total() - kept.total()} lines destroyed, {lost} of them unread, which was said"
+    return f"{truth.counts.total() - kept.total()} lines destroyed, {lost} of them unread" + ", which was said" * (lost > 0)
 
 
 def with_rotatelogs(arguments: list[str], name: str):
