@@ -15,7 +15,7 @@ use crate::{
 /// First and longest pause, in milliseconds.
 const PAUSES: Backoff = Backoff { base_ms: 100, max_ms: 10_000 };
 /// After the first, every so many-th attempt is logged.
-const LOG_EVERY: u32 = 10;
+pub(super) const LOG_EVERY: u32 = 10;
 /// How long a call may still take when its stage is told to stop: a stream that is full may stay so for ever.
 const GRACE: Duration = Duration::from_secs(5);
 

@@ -8,7 +8,7 @@ use std::{
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
-    backend::{Backend, BackendError, CheckpointStore, Result, Shard, ShardId, Stream},
+    backend::{Backend, BackendError, CheckpointStore, Result, Shard, ShardId, Stream, retry::LOG_EVERY},
     stop::{Phase, Stop, Stopper, channel},
 };
 
@@ -49,6 +49,7 @@ where
         finished: BTreeSet::new(),
         stopped: BTreeSet::new(),
         undecided: true,
+        busy: 0,
         stoppers: BTreeMap::new(),
         tasks: JoinSet::new(),
         shards: Vec::new(),
@@ -130,6 +131,8 @@ struct Crew<W, E> {
     stopped: BTreeSet<ShardId>,
     /// Whether there may soon be more to take.
     undecided: bool,
+    /// Looks since the last one that went well.
+    busy: u32,
     stoppers: BTreeMap<ShardId, Stopper>,
     tasks: JoinSet<(ShardId, Result<Ended, E>)>,
     /// As they were listed last.
@@ -201,6 +204,7 @@ where
             Err(error) => return Err(error),
         };
         self.shards.clone_from(&shards);
+        self.busy = if is_old { self.busy } else { 0 };
         let known = self.finished.len();
         self.finished.extend(held.ended);
         let news = self.finished.len() > known;
@@ -220,7 +224,10 @@ where
 
     /// What is busy is looked at again soon.
     fn later(&mut self, why: &str) {
-        tracing::warn!("sharing the shards: {why}; trying again");
+        if self.busy.is_multiple_of(LOG_EVERY) {
+            tracing::warn!("sharing the shards: {why}; trying again");
+        }
+        self.busy += 1;
         self.undecided = true;
     }
 

@@ -13,17 +13,22 @@ use tokio::{sync::mpsc::Sender, task::JoinSet};
 use crate::{
     blocking,
     clock::Clock,
+    engine::time::Timestamp,
     produce::{
         ProduceError, READ_BYTES, Read,
         records::{Noted, Records},
         shape::{AgentShape, Shape},
     },
     stop::{Phase, Stop},
-    tail::{self, Lines, Notice, Polled, Progress, State, Tailer, Waker},
+    tail::{self, Lines, Notice, Polled, Progress, SEARCH_MS, State, Tailer, Waker},
 };
 
 /// How long a quiet thread sleeps at most.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// How long files that are not read to their end yet, though nobody writes them, are waited for at the end: a lost one
+/// is looked for that long, and then its loss is told.
+const SETTLE_MS: i64 = SEARCH_MS + 5_000;
 
 /// What to read.
 #[derive(Clone, Debug)]
@@ -96,11 +101,12 @@ impl Source {
     pub(crate) fn start(self, wires: Wires, tasks: &mut JoinSet<Result<(), ProduceError>>) {
         match self {
             Self::Files(tailer, records) if blocking::is_one_thread() => {
-                tasks.spawn(Files { tailer, records, draining: false }.read_here(wires));
+                tasks
+                    .spawn(Files { tailer, records, draining: false, settling_since: None }.read_here(wires));
             }
             Self::Files(tailer, records) => {
                 tasks.spawn_blocking(move || {
-                    Files { tailer, records, draining: false }.read_all(&wires);
+                    Files { tailer, records, draining: false, settling_since: None }.read_all(&wires);
                     Ok(())
                 });
             }
@@ -117,6 +123,8 @@ struct Files {
     records: Option<Box<Records>>,
     /// The last look was for the end.
     draining: bool,
+    /// Since when there is nothing left but to wait for what settles by itself.
+    settling_since: Option<Timestamp>,
 }
 
 /// What to do behind a turn.
@@ -170,6 +178,12 @@ impl Files {
         Ok(())
     }
 
+    /// Whether to wait for files that are not read to their end yet, though nobody writes them.
+    fn is_settling(&mut self, now: Timestamp) -> bool {
+        let since = *self.settling_since.get_or_insert(now);
+        self.tailer.is_settling() && (0..SETTLE_MS).contains(&now.millis_since(since))
+    }
+
     /// What is there now, up to [`READ_BYTES`].
     fn turn(&mut self, wires: &Wires) -> (Read, Next) {
         for (generation, end) in wires.acknowledged.try_iter() {
@@ -192,14 +206,14 @@ impl Files {
                     pieces.append(&mut records.quiet(now, draining && quiet));
                 }
                 for (generation, end) in records.passed_over() {
-                    tailer.pass_over(generation, end);
+                    self.tailer.pass_over(generation, end);
                 }
                 note(records.noted());
                 self.tailer.states_behind(&records.held())
             }
         };
         let next = match (caught_up, draining) {
-            (true, true) if quiet && self.tailer.is_resting() => Next::Wait,
+            (true, true) if quiet && self.is_settling(now) => Next::Wait,
             (true, true) if quiet => Next::End,
             (true, false) => Next::Wait,
             _ => Next::Read,

@@ -14,15 +14,11 @@ use crate::{
         notice::Notice,
         open::Packing,
         resume::{self, LEDGER, Stored},
-        rotation::MAX_OPEN,
         scan::Group,
         source::{self, Place, Source},
         tailer::{Copy, Empty, Start, Tailer},
     },
 };
-
-/// Empty files that are held open, so that one that is filled and moved away at once is not missed.
-const MAX_EMPTY_OPEN: usize = 256;
 
 /// Compressed files whose rest is watched at once; beyond it all of them wait a little longer.
 const MAX_RESTING: usize = 16_384;
@@ -56,8 +52,9 @@ impl Tailer {
             return Ok(());
         }
         if is_too_short(&file)? {
+            // Held open, so that one that is filled and moved away at once is not missed.
             let held = self.empties.values().filter(|empty| empty.file.is_some()).count();
-            let file = Some(file).filter(|_| held < MAX_EMPTY_OPEN);
+            let file = Some(file).filter(|_| held < self.max_open / 2);
             self.empties.insert(
                 group.id,
                 Empty { path: path.to_owned(), former: group.former.clone(), file, since: now },
@@ -99,8 +96,7 @@ impl Tailer {
     /// Whether a compressed file has not changed for a while: only then it is whole.
     pub(super) fn rests(&mut self, group: &Group, now: Timestamp) -> bool {
         let (stamp, since) = *self.resting.get(&group.id).unwrap_or(&(group.stamp, now));
-        let known = self.resting.contains_key(&group.id);
-        let same = known && stamp == group.stamp;
+        let same = self.resting.contains_key(&group.id) && stamp == group.stamp;
         if !same {
             if self.resting.len() >= MAX_RESTING {
                 self.resting.clear();
@@ -109,7 +105,7 @@ impl Tailer {
         }
         let refresh = i64::try_from(self.settings.refresh_ms).unwrap_or(i64::MAX);
         let rests = same && now.millis_since(since) >= refresh;
-        self.is_resting |= !rests && (same || !known);
+        self.unrested |= !rests;
         rests
     }
 
@@ -162,7 +158,7 @@ impl Tailer {
         source.place = Place::Listed;
         source.pending = source.stored.finished_at.is_none();
         source.size = source.size.max(length);
-        source.file = Some(file).filter(|_| self.open_files() < MAX_OPEN);
+        source.file = Some(file).filter(|_| self.open_files() < self.max_open);
         self.ledger_changed = true;
         self.born.retain(|(generation, _)| *generation != LEDGER);
         self.born.insert(0, (LEDGER, resume::encode(&self.ledger)));

@@ -169,16 +169,17 @@ impl Display for Notice {
             ),
             Self::Replaced { path, generation, position, unread } => write!(
                 f,
-                "{}: truncated or replaced after {position} bytes were read (generation {generation}){}",
+                "{}: truncated or replaced after {position} bytes were read (generation {generation}); {} looked for \
+                 in its copies, and lost if they are in none",
                 path.display(),
-                Unread(*unread, " were not read yet and are looked for in its copies")
+                Unread(*unread, "were not read yet: they are", "bytes written behind them, if any, are")
             ),
             Self::Gone { path, generation, position, unread } => write!(
                 f,
                 "{}: gone, and no copy or compressed form of it was found; {position} bytes were read (generation \
-                 {generation}){}",
+                 {generation}); {}",
                 path.display(),
-                Unread(*unread, " are lost")
+                Unread(*unread, "are lost", "bytes written behind them, if any, are lost")
             ),
             Self::CameBack { path } => write!(f, "{}: can be read again", path.display()),
             Self::Unreadable { path, why } => write!(f, "{}: cannot be read: {why}", path.display()),
@@ -221,13 +222,14 @@ impl Display for Notice {
     }
 }
 
-struct Unread(u64, &'static str);
+/// How many bytes are known to be unread and what is so with them, and what is said if none are known.
+struct Unread(u64, &'static str, &'static str);
 
 impl Display for Unread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self(0, _) => Ok(()),
-            Self(bytes, fate) => write!(f, "; at least {bytes} bytes{fate}"),
+            Self(0, _, unknown) => f.write_str(unknown),
+            Self(bytes, known, _) => write!(f, "at least {bytes} bytes {known}"),
         }
     }
 }
@@ -307,9 +309,11 @@ mod tests {
     fn messages_say_the_thing_and_the_remedy() {
         let path = || PathBuf::from("/var/log/a.log");
         let replaced = |unread| Notice::Replaced { path: path(), generation: 7, position: 90, unread };
-        insta::assert_snapshot!(replaced(0), @"/var/log/a.log: truncated or replaced after 90 bytes were read (generation 7)");
-        insta::assert_snapshot!(replaced(10), @"/var/log/a.log: truncated or replaced after 90 bytes were read (generation 7); at least 10 bytes were not read yet and are looked for in its copies");
-        insta::assert_snapshot!(Notice::Gone { path: path(), generation: 7, position: 90, unread: 10 }, @"/var/log/a.log: gone, and no copy or compressed form of it was found; 90 bytes were read (generation 7); at least 10 bytes are lost");
+        insta::assert_snapshot!(replaced(0), @"/var/log/a.log: truncated or replaced after 90 bytes were read (generation 7); bytes written behind them, if any, are looked for in its copies, and lost if they are in none");
+        insta::assert_snapshot!(replaced(10), @"/var/log/a.log: truncated or replaced after 90 bytes were read (generation 7); at least 10 bytes were not read yet: they are looked for in its copies, and lost if they are in none");
+        let gone = |unread| Notice::Gone { path: path(), generation: 7, position: 90, unread };
+        insta::assert_snapshot!(gone(0), @"/var/log/a.log: gone, and no copy or compressed form of it was found; 90 bytes were read (generation 7); bytes written behind them, if any, are lost");
+        insta::assert_snapshot!(gone(10), @"/var/log/a.log: gone, and no copy or compressed form of it was found; 90 bytes were read (generation 7); at least 10 bytes are lost");
         insta::assert_snapshot!(Notice::Refused { path: path(), kind: "a pipe" }, @"/var/log/a.log: is a pipe, not a file: exclude it, or name the files");
         insta::assert_snapshot!(Notice::LeadsOut { path: path() }, @"/var/log/a.log: is a link that leads out of the watched directories: set follow_links = true to read it");
         insta::assert_snapshot!(Notice::TooManyFiles { matched: 9, limit: 4 }, @"9 files match and only 4 are watched: narrow the patterns or raise max_files");

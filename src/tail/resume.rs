@@ -47,7 +47,7 @@ pub(crate) struct Stored {
     pub(crate) finished_at: Option<Stamp>,
     /// Its name went to another file, so that its writer moved on.
     pub(crate) displaced: bool,
-    /// It went where no pattern matches, was quiet there and was let go: nothing is lost, and nobody looks for it.
+    /// Nobody looks for it: it went where no pattern matches and was quiet there, or its loss was told.
     pub(crate) let_go: bool,
     /// Since when it is not found.
     pub(crate) absent_since: Option<Timestamp>,

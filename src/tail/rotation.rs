@@ -35,12 +35,19 @@ pub const REMEMBER_MS: i64 = 24 * 3_600_000;
 /// Files that are gone and remembered; beyond it those gone longest are forgotten first, with a notice.
 pub const MAX_REMEMBERED: usize = 4_096;
 
-/// Descriptors of files that are kept open; beyond it files that can be opened again by name are closed after each use.
-/// Of idle ones a quarter less.
+/// Descriptors of files that are kept open, or half of what the process may have if that is less; beyond it files that
+/// can be opened again by name are closed after each use. Of idle ones a quarter less.
 pub const MAX_OPEN: usize = 512;
 
 /// Directory entries looked at in one search for lost files.
 const MAX_SEARCHED: usize = 10_000;
+
+/// [`MAX_OPEN`], as far as the process may have so many.
+pub(super) fn max_open() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let half = limit.map_or(u64::MAX, |limit| limit / 2);
+    usize::try_from(half).unwrap_or(MAX_OPEN).clamp(1, MAX_OPEN)
+}
 
 impl Tailer {
     /// The end of a scan: sees what is over, searches what is lost, forgets what is gone for long.
@@ -162,6 +169,8 @@ impl Tailer {
             return;
         }
         source.gone = true;
+        source.stored.let_go = true;
+        source.changed = true;
         // Of a truncation it was told; it is a loss only if something is known to be lost.
         if source.unread > 0 || !source.replaced {
             self.notices.add(Notice::Gone {
@@ -205,6 +214,13 @@ impl Tailer {
         }
     }
 
+    /// Whether a later look may find more though nobody writes: a compressed file has to rest, a lost one is looked for,
+    /// a last line waits to be over.
+    #[must_use]
+    pub fn is_settling(&self) -> bool {
+        self.unrested || self.sources.values().any(Source::is_settling)
+    }
+
     pub(super) fn open_files(&self) -> usize {
         self.sources.values().filter(|source| source.file.is_some()).count()
     }
@@ -215,7 +231,7 @@ impl Tailer {
 
     /// Closes a file again that was opened for a moment, if too many are open.
     pub(super) fn keep_room(&mut self, generation: u64, was_open: bool) {
-        if was_open || !self.is_open(generation) || self.open_files() <= MAX_OPEN {
+        if was_open || !self.is_open(generation) || self.open_files() <= self.max_open {
             return;
         }
         if let Some(source) = self.sources.get_mut(&generation)
@@ -228,7 +244,7 @@ impl Tailer {
     /// Closes the files that were not read for longest, of those that their name finds again, so that there is room
     /// for others.
     pub(super) fn close_idle(&mut self) {
-        let surplus = self.open_files().saturating_sub(MAX_OPEN - MAX_OPEN / 4);
+        let surplus = self.open_files().saturating_sub(self.max_open - self.max_open / 4);
         if surplus == 0 {
             return;
         }
@@ -248,6 +264,19 @@ impl Tailer {
 }
 
 impl Source {
+    fn is_settling(&self) -> bool {
+        match self.place {
+            Place::Unknown => true,
+            Place::Lost => !self.stored.complete && !self.gone,
+            Place::Listed | Place::Unlisted | Place::Deleted if self.is_packed() => {
+                self.pending || (self.stamp.is_some() && self.stored.finished_at != self.stamp)
+            }
+            Place::Listed | Place::Unlisted | Place::Deleted => {
+                self.stored.displaced && self.stamp.is_some_and(|stamp| stamp.size > self.stored.position)
+            }
+        }
+    }
+
     /// Sees whether the file is over.
     fn settle(&mut self, quiet_ms: i64, now: Timestamp) {
         let quiet = now.millis_since(self.grown_at);

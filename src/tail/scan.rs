@@ -53,7 +53,7 @@ fn group(listing: &mut Listing) -> Groups {
 
 impl Tailer {
     pub(super) fn scan(&mut self, now: Timestamp) {
-        self.is_resting = false;
+        self.unrested = false;
         let mut listing = self.patterns.list(&mut self.notices);
         let mut groups = group(&mut listing);
         self.limit(&mut groups);

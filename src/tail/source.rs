@@ -280,7 +280,7 @@ impl Source {
         self.place = Place::Lost;
         self.lost_scans = 0;
         self.lost_at = now;
-        self.gone = false;
+        self.gone = self.stored.let_go;
         self.replaced = false;
         self.stamp = None;
         self.unread = self.size.saturating_sub(self.stored.position);

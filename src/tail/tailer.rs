@@ -17,6 +17,7 @@ use crate::{
         notice::{Notice, Notices},
         reading::Buffers,
         resume::{self, LEDGER, Ledger, State},
+        rotation::max_open,
         source::{Place, Source},
         watch::{Waker, Watcher},
     },
@@ -158,12 +159,14 @@ pub struct Tailer {
     pub(super) settings: Settings,
     pub(super) patterns: Patterns,
     pub(super) sources: BTreeMap<u64, Source>,
+    /// Descriptors of sources; half as many are held of empty files.
+    pub(super) max_open: usize,
     pub(super) empties: HashMap<FileId, Empty>,
     pub(super) copies: HashMap<FileId, Copy>,
     /// Compressed files that are perhaps still being written, and since when they look like this.
     pub(super) resting: HashMap<FileId, (Stamp, Timestamp)>,
-    /// The last scan found one that will be read if it stays like this.
-    pub(super) is_resting: bool,
+    /// The last scan met one that has not rested yet.
+    pub(super) unrested: bool,
     /// Files that turned out not to be what their beginnings promised.
     pub(super) rejected: HashSet<(FileId, u64)>,
     pub(super) ledger: Ledger,
@@ -203,10 +206,11 @@ impl Tailer {
             settings,
             patterns,
             sources,
+            max_open: max_open(),
             empties: HashMap::new(),
             copies: HashMap::new(),
             resting: HashMap::new(),
-            is_resting: false,
+            unrested: false,
             rejected: HashSet::new(),
             first_scan: true,
             first_start: ledger.is_none(),
@@ -263,12 +267,6 @@ impl Tailer {
     pub fn wait(&self, timeout: Duration) {
         let most = if self.scan_wanted { SCAN_GAP_MS } else { u64::MAX }.min(self.settings.refresh_ms);
         self.watcher.wait(timeout.min(Duration::from_millis(most)));
-    }
-
-    /// Whether a compressed file is there that will be read once it has not changed for a while.
-    #[must_use]
-    pub fn is_resting(&self) -> bool {
-        self.is_resting
     }
 
     /// How long a change may go unnoticed where nothing tells of it.

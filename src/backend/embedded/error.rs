@@ -6,6 +6,9 @@ use rusqlite::{ErrorCode, ffi};
 
 use crate::backend::BackendError;
 
+/// What is said of a lock that somebody else holds.
+pub(super) const LOCKED: &str = "another process keeps it locked; waiting for it";
+
 /// What goes wrong inside a job: SQLite's error, to be translated where the path is known, or one of ours.
 #[derive(Debug)]
 pub(super) enum Fault {
@@ -67,7 +70,7 @@ fn translate(path: &Path, error: rusqlite::Error) -> BackendError {
         ErrorCode::DiskFull => no_space(&path),
         ErrorCode::SystemIoFailure if extended(&error) == ffi::SQLITE_IOERR_SHMSIZE => no_space(&path),
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
-            BackendError::Busy { why: format!("{path}: another process keeps it locked; waiting for it") }
+            BackendError::Busy { why: format!("{path}: {LOCKED}") }
         }
         ErrorCode::DatabaseCorrupt => failed(
             format!(
@@ -81,11 +84,17 @@ fn translate(path: &Path, error: rusqlite::Error) -> BackendError {
             error,
         ),
         ErrorCode::ReadOnly | ErrorCode::PermissionDenied => failed(
-            format!("{path}: no permission to write: run as the user who owns it, or use another state_dir"),
+            format!(
+                "{path}: no permission to write: run as the user who owns it, remount its file system if that is \
+                 read-only, or use another state_dir"
+            ),
             error,
         ),
         ErrorCode::CannotOpen => failed(
-            format!("{path}: cannot be opened: its directory must exist and belong to this user"),
+            format!(
+                "{path}: cannot be opened: its directory must exist, belong to this user and not be read-only, and the \
+                 process must not have too many files open (ulimit -n)"
+            ),
             error,
         ),
         ErrorCode::SystemIoFailure => failed(format!("{path}: the file system fails: {error}"), error),

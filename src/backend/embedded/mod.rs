@@ -11,6 +11,7 @@ mod checkpoint;
 mod error;
 mod group;
 mod hosts;
+mod identity;
 mod metrics;
 mod payload;
 mod reader;

@@ -12,7 +12,7 @@ use crate::{
         BackendError, Stream,
         embedded::{
             MAX_SHARDS, Settings,
-            error::{Fault, failed, refused},
+            error::{Fault, LOCKED, failed, refused},
             shard,
         },
     },
@@ -36,6 +36,8 @@ const WAL_KEEP: i64 = 64 * 1024 * 1024;
 const STATEMENTS: usize = 64;
 /// How often a lock is asked for, 1 ms apart at first and then 5 ms: 30 s in all, then `Busy`.
 const LOCK_POLLS: i32 = 6_000;
+/// After so many of them it is said what is waited for: 2 s.
+const LOCK_SAID_AT: i32 = 480;
 /// How often the opening starts over where another process is just creating the same file: 2 s in all.
 const OPEN_ATTEMPTS: u32 = 400;
 
@@ -150,20 +152,22 @@ pub(super) fn open(settings: &Settings) -> Result<(Connection, Node), BackendErr
     let path = settings.path.as_path();
     check_shards(settings)?;
     check_place(path, settings.create)?;
+    let mut prepared = prepare(path);
     for _ in 1..OPEN_ATTEMPTS {
-        match attempt(settings) {
-            Err(Fault::Sql(error)) if is_lock(&error) => thread::sleep(Duration::from_millis(5)),
-            other => return other.map_err(|fault| fault.at(path)),
+        if !matches!(&prepared, Err(Fault::Sql(error)) if is_lock(error)) {
+            break;
         }
+        thread::sleep(Duration::from_millis(5));
+        prepared = prepare(path);
     }
-    attempt(settings).map_err(|fault| fault.at(path))
+    prepared.and_then(|()| take_up(settings)).map_err(|fault| fault.at(path))
 }
 
 /// Opens the file once more, only to read.
 pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let mut conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     conn.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
-    wait_for_locks(&mut conn, LOCK_POLLS)?;
+    wait_for_locks(&mut conn, path, LOCK_POLLS)?;
     Ok(conn)
 }
 
@@ -174,7 +178,7 @@ pub(super) fn open_again(path: &Path, polls: i32) -> rusqlite::Result<Connection
     conn.pragma_update(None, "journal_size_limit", WAL_KEEP)?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
-    wait_for_locks(&mut conn, polls)?;
+    wait_for_locks(&mut conn, path, polls)?;
     Ok(conn)
 }
 
@@ -213,8 +217,12 @@ fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
 
 /// Asks often instead of ever more seldom as SQLite's own timeout does: else a process that seldom writes would
 /// hardly get a turn beside one that always does.
-fn wait_for_locks(conn: &mut Connection, polls: i32) -> rusqlite::Result<()> {
+fn wait_for_locks(conn: &mut Connection, path: &Path, polls: i32) -> rusqlite::Result<()> {
+    let shown = path.display().to_string();
     conn.busy_handler(Some(move |asked: i32| {
+        if asked == LOCK_SAID_AT {
+            tracing::warn!("{shown}: {LOCKED}");
+        }
         thread::sleep(Duration::from_millis(if asked < 100 { 1 } else { 5 }));
         asked < polls
     }))
@@ -224,19 +232,25 @@ fn is_lock(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
-fn attempt(settings: &Settings) -> Result<(Connection, Node), Fault> {
+/// Makes the file one that processes can share. Waits for no lock: where two do this at once, SQLite would not let both
+/// wait.
+fn prepare(path: &Path) -> Result<(), Fault> {
     let create = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-    let conn = connect(&settings.path, create)?;
-    identify(&conn, &settings.path)?;
+    let conn = connect(path, create)?;
+    identify(&conn, path)?;
     conn.pragma_update(None, "page_size", PAGE)?;
     let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
         return Err(Fault::Backend(refused(format!(
             "{}: its file system cannot share a database between processes: use a local state_dir",
-            settings.path.display()
+            path.display()
         ))));
     }
-    drop(conn);
+    Ok(())
+}
+
+/// The tables and the node of a file that is ours.
+fn take_up(settings: &Settings) -> Result<(Connection, Node), Fault> {
     let mut conn = open_again(&settings.path, LOCK_POLLS)?;
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     match version(&tx)? {

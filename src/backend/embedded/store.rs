@@ -12,11 +12,12 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::{
     backend::{
-        Result,
+        BackendError, Result,
         embedded::{
             Settings,
             error::{Fault, failed, refused},
             group::{Effects, GroupCommit, Queued, Tx},
+            identity::Identity,
             retention::Bounds,
             schema,
             tips::Tips,
@@ -36,6 +37,7 @@ const IDLE_READERS: usize = 4;
 #[derive(Debug)]
 pub(super) struct Store {
     pub(super) path: PathBuf,
+    identity: Identity,
     pub(super) clock: Clock,
     pub(super) node: Node,
     pub(super) bounds: Bounds,
@@ -72,7 +74,8 @@ impl Store {
     /// Opens or creates the file and starts its thread.
     pub(super) fn open(settings: &Settings) -> Result<Arc<Self>> {
         let (conn, node) = schema::open(settings)?;
-        let path = settings.path.canonicalize().map_err(|error| {
+        let found = settings.path.canonicalize().and_then(|path| Ok((Identity::of(&path)?, path)));
+        let (identity, path) = found.map_err(|error| {
             failed(format!("{}: cannot be found again: {error}", settings.path.display()), error)
         })?;
         let bounds = Bounds::of(settings);
@@ -82,6 +85,7 @@ impl Store {
         spawn("logtally-store", move || thread.run(&queue))?;
         Ok(Arc::new(Self {
             path,
+            identity,
             clock: settings.clock.clone(),
             node,
             bounds,
@@ -100,11 +104,17 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
     {
+        self.identity.check()?;
         let ended = || refused(format!("{}: its writing thread has ended", self.path.display()));
         let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|_| ended())?;
         let (queued, answer) = Queued::new(work, weight, slot);
         self.jobs.send(queued).map_err(|_| ended())?;
-        answer.await.map_err(|_| ended())?.map_err(|fault| fault.at(&self.path))
+        answer.await.map_err(|_| ended())?.map_err(|fault| self.explain(fault))
+    }
+
+    /// What went wrong, or why that could not but go wrong.
+    fn explain(&self, fault: Fault) -> BackendError {
+        self.identity.check().err().unwrap_or_else(|| fault.at(&self.path))
     }
 
     /// Runs `work` on a connection that only reads.
@@ -115,6 +125,7 @@ impl Store {
     {
         let store = Arc::clone(self);
         blocking(move || {
+            store.identity.check()?;
             let run = || {
                 let conn = match store.idle_readers().pop() {
                     Some(conn) => conn,
@@ -127,7 +138,7 @@ impl Store {
                 }
                 outcome
             };
-            run().map_err(|fault: Fault| fault.at(&store.path))
+            run().map_err(|fault| store.explain(fault))
         })
         .await
     }

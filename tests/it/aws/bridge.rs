@@ -38,6 +38,8 @@ pub(crate) enum Fault {
     Answered(u16, &'static str),
     /// It is done once [`Bridge::release`] is called, and answered.
     Held,
+    /// It is done, and half of its answer arrives.
+    Halved,
     /// Nothing: it is done, and answered.
     Passed,
 }
@@ -53,6 +55,8 @@ pub(crate) struct Bridge {
 struct State {
     target: String,
     faults: Mutex<VecDeque<(String, Fault)>>,
+    /// What befalls every other call.
+    outage: Mutex<Option<Fault>>,
     /// Operation and length in bytes, before compression, of each call.
     seen: Mutex<Vec<(String, usize)>>,
     /// How many calls are being done.
@@ -70,6 +74,7 @@ impl Bridge {
         let state = State {
             target: target.to_owned(),
             faults: Mutex::default(),
+            outage: Mutex::default(),
             seen: Mutex::default(),
             active: AtomicUsize::new(0),
             silenced: AtomicUsize::new(0),
@@ -100,9 +105,15 @@ impl Bridge {
         self.state.faults.lock().unwrap().extend(faults);
     }
 
+    /// What befalls every call from now on that no other fault waits for.
+    pub(crate) fn suffer(&self, fault: Fault) {
+        *self.state.outage.lock().unwrap() = Some(fault);
+    }
+
     /// Nothing happens to any call from now on.
     pub(crate) fn mend(&self) {
         self.state.faults.lock().unwrap().clear();
+        *self.state.outage.lock().unwrap() = None;
     }
 
     /// Waits until every call has come to its end, those included whose callers have gone.
@@ -156,6 +167,7 @@ impl State {
             let next = faults.iter().position(|(name, _)| *name == operation);
             next.and_then(|next| faults.remove(next)).map(|(_, fault)| fault)
         };
+        let fault = fault.or(*self.outage.lock().unwrap());
         let pass = || self.pass(&request);
         let response = match fault {
             None | Some(Fault::Passed) => pass(),
@@ -175,6 +187,10 @@ impl State {
                 pass();
                 return self.silence(&mut stream);
             }
+            Some(Fault::Halved) => {
+                let _ = pass().write_half(&mut stream);
+                return;
+            }
             Some(Fault::Lost) => return,
             Some(Fault::Silent) => return self.silence(&mut stream),
             Some(Fault::Answered(status, code)) => request.error(status, code),
@@ -182,10 +198,19 @@ impl State {
         let _ = response.write(&mut stream);
     }
 
-    /// Says nothing until the caller hangs up.
+    /// Says nothing until the caller hangs up, or until the outage is over in which it does so.
     fn silence(&self, stream: &mut TcpStream) {
         self.silenced.fetch_add(1, SeqCst);
-        let _ = stream.read(&mut [0]);
+        if self.suffers() {
+            stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+            while self.suffers() && stream.read(&mut [0]).is_err() {}
+        } else {
+            let _ = stream.read(&mut [0]);
+        }
+    }
+
+    fn suffers(&self) -> bool {
+        self.outage.lock().unwrap().is_some()
     }
 
     fn hold(&self) {
@@ -292,14 +317,24 @@ impl Response {
     }
 
     pub(super) fn write(&self, stream: &mut TcpStream) -> std::io::Result<()> {
+        self.write_head(stream)?;
+        stream.write_all(&self.body)?;
+        stream.flush()
+    }
+
+    fn write_half(&self, stream: &mut TcpStream) -> std::io::Result<()> {
+        self.write_head(stream)?;
+        stream.write_all(&self.body[..self.body.len() / 2])?;
+        stream.flush()
+    }
+
+    fn write_head(&self, stream: &mut TcpStream) -> std::io::Result<()> {
         write!(stream, "HTTP/1.1 {} Answer\r\n", self.status)?;
         let own = ["content-length", "connection", "transfer-encoding"];
         for (name, value) in self.headers.iter().filter(|(name, _)| !own.contains(&name.as_str())) {
             write!(stream, "{name}: {value}\r\n")?;
         }
-        write!(stream, "content-length: {}\r\nconnection: close\r\n\r\n", self.body.len())?;
-        stream.write_all(&self.body)?;
-        stream.flush()
+        write!(stream, "content-length: {}\r\nconnection: close\r\n\r\n", self.body.len())
     }
 }
 

@@ -26,7 +26,7 @@ use crate::aws::{
     moto::{Moto, config},
 };
 
-const CONFIG: &str = r#"
+pub(super) const CONFIG: &str = r#"
 backend = "aws"
 state_dir = "state"
 [aws]
@@ -49,15 +49,15 @@ reference = "s3://cuts/hosts.csv"
 const MINUTE: i64 = 60_000;
 
 /// The services, each played by a double.
-struct Cloud {
-    kinesis: Kinesis,
+pub(super) struct Cloud {
+    pub(super) kinesis: Kinesis,
     _moto: Moto,
-    bridge: Bridge,
-    environment: Vec<(String, String)>,
+    pub(super) bridge: Bridge,
+    pub(super) environment: Vec<(String, String)>,
 }
 
 impl Cloud {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let (kinesis, moto) = (Kinesis::start().await, Moto::start());
         moto.create_table_of_leases("logtally-leases").await;
         moto.create_ledger("logtally-ledger").await;
@@ -80,7 +80,7 @@ impl Cloud {
     }
 
     /// What CloudWatch holds, by minute.
-    async fn published(&self) -> Counts {
+    pub(super) async fn published(&self) -> Counts {
         let clients = Clients::new(&config(self.bridge.endpoint()));
         let window = WindowSize::from_millis(MINUTE).unwrap();
         let settings = Settings { window, ..Settings::new("oracle", Clock::system()) };
@@ -137,7 +137,7 @@ impl Cloud {
     }
 }
 
-fn by_minute(counts: Counts) -> Counts {
+pub(super) fn by_minute(counts: Counts) -> Counts {
     let mut minutes = Counts::new();
     for ((start, application, class), requests) in counts {
         let minute = Timestamp::from_millis(start.as_millis().div_euclid(MINUTE) * MINUTE);

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use flate2::{Compression, write::GzEncoder};
 use logtally::clock::Clock;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -87,17 +88,39 @@ impl Home {
 
     /// Appends to the log.
     pub(super) fn log(&self, lines: &str) {
-        let mut file = File::options().append(true).create(true).open(self.path("access.log")).unwrap();
+        self.append("access.log", lines);
+    }
+
+    pub(super) fn append(&self, name: &str, lines: &str) {
+        let mut file = File::options().append(true).create(true).open(self.path(name)).unwrap();
         file.write_all(lines.as_bytes()).unwrap();
+    }
+
+    /// Compresses a file as logrotate does it.
+    pub(super) fn compress(&self, from: &str, to: &str) {
+        let mut encoder = GzEncoder::new(File::create(self.path(to)).unwrap(), Compression::fast());
+        encoder.write_all(&fs::read(self.path(from)).unwrap()).unwrap();
+        encoder.finish().unwrap();
+        fs::remove_file(self.path(from)).unwrap();
     }
 
     fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_logtally"));
+        command.args(line.split_whitespace());
+        self.at_home(command)
+    }
+
+    /// A shell that runs `script`, in which `$LOGTALLY` is the binary.
+    fn shell(&self, script: &str) -> Command {
+        let mut command = Command::new("bash");
+        command.args(["-c", script]);
+        let mut command = self.at_home(command);
+        command.env("LOGTALLY", env!("CARGO_BIN_EXE_logtally"));
         command
-            .args(line.split_whitespace())
-            .env_clear()
-            .env("HOME", self.directory.path())
-            .env("NO_COLOR", "1");
+    }
+
+    fn at_home(&self, mut command: Command) -> Command {
+        command.env_clear().env("HOME", self.directory.path()).env("NO_COLOR", "1");
         command.current_dir(self.directory.path()).stdin(Stdio::null());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
@@ -105,9 +128,12 @@ impl Home {
 
     /// Runs a command to its end.
     pub(super) fn ended(&self, line: &str) -> Ended {
-        let output = self.command(line).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+        Ended::of(self.command(line))
+    }
+
+    /// Runs a script of the shell to its end; in it `$LOGTALLY` is the binary.
+    pub(super) fn scripted(&self, script: &str) -> Ended {
+        Ended::of(self.shell(script))
     }
 
     /// Runs a command that must succeed, and gives what it printed.
@@ -125,9 +151,20 @@ impl Home {
 
     /// Starts a command that reads `input`.
     pub(super) fn fed(&self, line: &str, input: impl Into<Stdio>) -> Running {
+        let mut command = self.command(line);
+        command.stdin(input);
+        self.spawned(command, line)
+    }
+
+    /// Starts a command within `limits`, which the shell sets.
+    pub(super) fn limited(&self, limits: &str, line: &str) -> Running {
+        self.spawned(self.shell(&format!("{limits}; exec $LOGTALLY {line}")), line)
+    }
+
+    fn spawned(&self, mut command: Command, line: &str) -> Running {
         let said = self.path("said.txt");
         let stderr = File::options().append(true).create(true).open(&said).unwrap();
-        let child = self.command(line).stdin(input).stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
+        let child = command.stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
         Running { child, line: line.to_owned(), said }
     }
 
@@ -162,6 +199,14 @@ impl Home {
         let lock = self.path(&format!("state/logtally.db.{stage}.lock"));
         let id = process.id();
         self.until(&format!("{stage} is up"), || fs::read_to_string(&lock).is_ok_and(|holder| holder == id));
+    }
+}
+
+impl Ended {
+    fn of(mut command: Command) -> Self {
+        let output = command.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 }
 

@@ -2,13 +2,17 @@
 
 mod agent;
 mod alarm;
+mod faults;
 #[cfg(feature = "aws")]
 mod fleet;
 mod home;
 mod kill;
+mod limits;
 mod load;
 mod modes;
 mod oracle;
+#[cfg(feature = "aws")]
+mod outage;
 mod reload;
 mod secrets;
 mod sharing;

@@ -28,6 +28,17 @@ fn once_twice_adds_nothing() {
 }
 
 #[test]
+fn once_processes_what_was_compressed_while_nobody_looked() {
+    let home = counted();
+    home.log(&lines("10.0.1.7", 10));
+    home.compress("access.log", "access.log.1.gz");
+    home.log(&lines("10.0.1.7", 5));
+    finish(&home);
+    assert_eq!(published(&home, "Search"), 25);
+    assert_balanced(&home);
+}
+
+#[test]
 fn counting_again_is_refused_with_the_windows_and_done_when_asked_for() {
     let home = counted();
     let before = metrics(&home);

@@ -33,6 +33,29 @@ fn copytruncate_with_new_content_of_any_size() {
 }
 
 #[test]
+fn copytruncate_with_new_content_that_begins_as_the_old_did_and_has_outgrown_it() {
+    // What is read last differs, and nothing before it: neither size nor head tell.
+    for shared in [1_500, 9_000, 60_000] {
+        for stopped in [false, true] {
+            let mut rig = rig();
+            let banner = "x".repeat(shared) + "\n";
+            rig.append("access.log", &(banner.clone() + &text(0..3)));
+            rig.poll();
+            if stopped {
+                rig.stop();
+            }
+            rig.copy("access.log", "access.log.1");
+            rig.truncate("access.log", 0);
+            rig.append("access.log", &(banner.clone() + &text(10..20)));
+            rig.polls(3);
+            let written = banner.clone() + &text(0..3) + &text(10..20) + &banner;
+            assert!(rig.lines().iter().eq(written.lines()), "{shared} {stopped}: {:?}", rig.notices);
+            assert_eq!(rig.lives.len(), 2);
+        }
+    }
+}
+
+#[test]
 fn copytruncate_before_the_last_bytes_were_read_takes_them_from_the_copy() {
     for (patterns, stopped) in
         [("access.log*", false), ("access.log*", true), ("access.log", false), ("access.log", true)]

@@ -8,3 +8,4 @@ mod lives;
 mod model;
 mod rig;
 mod rotation;
+mod settling;

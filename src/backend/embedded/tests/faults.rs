@@ -225,7 +225,7 @@ async fn each_error_of_sqlite_says_what_to_do() {
     };
     insta::assert_snapshot!(message(ffi::SQLITE_BUSY), @"busy: DIR/state.db: another process keeps it locked; waiting for it");
     insta::assert_snapshot!(message(ffi::SQLITE_IOERR_SHMSIZE), @"busy: DIR/state.db: no space left; free some on its file system, nothing is lost meanwhile");
-    insta::assert_snapshot!(message(ffi::SQLITE_READONLY), @"failed: DIR/state.db: no permission to write: run as the user who owns it, or use another state_dir");
-    insta::assert_snapshot!(message(ffi::SQLITE_CANTOPEN), @"failed: DIR/state.db: cannot be opened: its directory must exist and belong to this user");
+    insta::assert_snapshot!(message(ffi::SQLITE_READONLY), @"failed: DIR/state.db: no permission to write: run as the user who owns it, remount its file system if that is read-only, or use another state_dir");
+    insta::assert_snapshot!(message(ffi::SQLITE_CANTOPEN), @"failed: DIR/state.db: cannot be opened: its directory must exist, belong to this user and not be read-only, and the process must not have too many files open (ulimit -n)");
     insta::assert_snapshot!(message(ffi::SQLITE_IOERR_READ), @"failed: DIR/state.db: the file system fails: Error code 266: disk I/O error");
 }
