@@ -306,6 +306,19 @@ mod tests {
     }
 
     #[test]
+    fn of_standing_troubles_so_many_are_remembered_and_the_rest_told_again() {
+        let mut notices = Notices::default();
+        let trouble = |number: usize| Notice::Refused { path: number.to_string().into(), kind: "a pipe" };
+        (0..=MAX_TOLD).for_each(|number| notices.stands(trouble(number)));
+        notices.end_of_scan();
+        assert_eq!(notices.told.len(), MAX_TOLD);
+        notices.take();
+        notices.stands(trouble(0));
+        notices.stands(trouble(MAX_TOLD));
+        assert_eq!(notices.take(), [trouble(MAX_TOLD)]);
+    }
+
+    #[test]
     fn messages_say_the_thing_and_the_remedy() {
         let path = || PathBuf::from("/var/log/a.log");
         let replaced = |unread| Notice::Replaced { path: path(), generation: 7, position: 90, unread };

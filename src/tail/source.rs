@@ -308,3 +308,18 @@ impl Source {
         self.changed = true;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_names_are_remembered() {
+        let id = FileId::of(&std::fs::metadata("/").unwrap());
+        let stored = Stored::new(id, "0".into(), Packing::Plain);
+        let mut source = Source::new(1, stored, Timestamp::default());
+        let names: Vec<PathBuf> = (0..MAX_NAMES + 2).map(|number| number.to_string().into()).collect();
+        source.remember_names(&names);
+        assert_eq!(source.names(), &names[2..]);
+    }
+}

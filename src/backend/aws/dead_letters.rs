@@ -55,18 +55,50 @@ impl DeadLetters {
     /// # Errors
     /// What SQS refuses.
     pub async fn put(&self, letter: &DeadLetter<'_>) -> Result<()> {
-        let shown = letter.data.get(..MAX_DATA).unwrap_or(letter.data);
-        let body = Body {
-            reason: &letter.reason,
-            shard_id: &letter.shard,
-            sequence_number: &letter.sequence,
-            partition_key: &letter.partition_key,
-            bytes: letter.data.len(),
-            data: base64::encode(shown),
-        };
-        let body = serde_json::to_string(&body).unwrap_or_default();
         let call = Call { action: "sqs:SendMessage", kind: "queue", name: &self.queue };
-        let sent = self.client.send_message().queue_url(&self.queue).message_body(body).send().await;
-        sent.map(drop).map_err(|error| call.fault(error))
+        let message = self.client.send_message().queue_url(&self.queue).message_body(body(letter));
+        message.send().await.map(drop).map_err(|error| call.fault(error))
+    }
+}
+
+fn body(letter: &DeadLetter<'_>) -> String {
+    let shown = letter.data.get(..MAX_DATA).unwrap_or(letter.data);
+    let body = Body {
+        reason: &letter.reason,
+        shard_id: &letter.shard,
+        sequence_number: &letter.sequence,
+        partition_key: &letter.partition_key,
+        bytes: letter.data.len(),
+        data: base64::encode(shown),
+    };
+    serde_json::to_string(&body).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The largest message (SQS, quotas of messages), in bytes.
+    const MOST: usize = 256 * 1024;
+
+    #[test]
+    fn a_letter_holds_the_beginning_of_a_large_record_and_fits_into_a_message() {
+        for bytes in [MAX_DATA, MAX_DATA + 1, 8 * MAX_DATA] {
+            let text = || "\u{1}".repeat(256);
+            let data = vec![b'x'; bytes];
+            let letter = DeadLetter {
+                reason: text(),
+                shard: text(),
+                sequence: text(),
+                partition_key: text(),
+                data: &data,
+            };
+            let body = body(&letter);
+            assert!(body.len() <= MOST, "{}", body.len());
+            let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(body["bytes"], bytes);
+            let shown = base64::decode(body["data"].as_str().unwrap()).unwrap();
+            assert_eq!(shown.len(), MAX_DATA);
+        }
     }
 }

@@ -210,7 +210,6 @@ fn more_episodes_than_are_listed_are_counted() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(
         said.contains("alarm Unknown > 0: would have fired 2 times more, which are not listed"),
-        "{:.400}",
-        said
+        "{said:.400}"
     );
 }

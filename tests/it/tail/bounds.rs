@@ -196,6 +196,22 @@ fn idle_files_are_closed_but_not_those_that_only_the_descriptor_finds() {
 }
 
 #[test]
+fn so_many_empty_files_are_held_open_and_all_are_read_when_they_are_filled() {
+    let most = 256;
+    let mut rig = Rig::new(&["*.log"]);
+    for number in 0..most + 20 {
+        rig.append(&format!("{number}.log"), "");
+    }
+    rig.polls(2);
+    assert_eq!(open_files(&rig), most);
+    for number in 0..most + 20 {
+        rig.append(&format!("{number}.log"), &text(number..number + 1));
+    }
+    rig.polls(3);
+    rig.expect(0..most + 20);
+}
+
+#[test]
 fn what_is_remembered_of_files_that_are_gone_is_bounded() {
     let mut rig = Rig::new(&["*.log"]);
     let many = MAX_REMEMBERED + 5;

@@ -94,6 +94,16 @@ proptest! {
     }
 }
 
+/// Found by the fuzzer: the plain grammar took every bracket before a bracket for the last one of the user.
+#[test]
+fn the_plain_grammar_takes_brackets_in_a_user_as_the_fast_one_does() {
+    for user in ["a[[b c d", "a[ b", "a [", "a [1", "a[[1 b"] {
+        let line =
+            format!(r#"10.0.0.1 - {user} [10/Oct/2000:13:55:36 -0700] "GET / HTTP/1.0" 200 5 "-" "curl""#);
+        assert_eq!(fast(&line), plain(&line), "{user}");
+    }
+}
+
 #[test]
 fn the_plain_grammar_reads_a_line() {
     let line = r#"10.0.0.1 - Jane Doe [10/Oct/2000:13:55:36 -0700] "GET / HTTP/1.0" 200 5 "-" "curl" 17"#;

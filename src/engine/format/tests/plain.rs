@@ -98,9 +98,8 @@ fn user_and_time<'a>(
     let one_user = words.len() > 1
         && ident == "-"
         && !user
-            .split('[')
-            .skip(1)
-            .any(|after| after.is_empty() || after.starts_with(|c: char| c.is_ascii_digit()))
+            .match_indices('[')
+            .any(|(at, _)| user[at + 1..].chars().next().is_none_or(|next| next.is_ascii_digit()))
         && !words.iter().any(|word| ["", "-"].contains(word))
         && !words[..words.len() - 2].iter().any(dotted);
     if !bare(user) || user.is_empty() || (words.len() > 1 && !one_user) {
