@@ -18,6 +18,7 @@ mod rates;
 mod shards;
 mod stages;
 mod streams;
+mod table;
 mod world;
 
 use std::{

@@ -27,9 +27,9 @@ use logtally::{
 };
 
 use super::{
-    leases::Item,
     rates::Kind,
     stages,
+    table::Item,
     world::{State, World, word},
 };
 
