@@ -96,6 +96,7 @@ fn hold(outcomes: &[Outcome]) {
 fn what_comes_out_is_what_a_replay_says_whatever_befalls_the_pipeline() {
     let outcomes = all(&of_each_kind(SEEDS));
     hold(&outcomes);
+    assert!(outcomes.iter().all(|outcome| outcome.lines > 10), "a seed without lines proves nothing");
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     for (fault, count) in outcomes.iter().flat_map(|outcome| &outcome.counts) {
         *counts.entry(fault).or_default() += count;
@@ -117,4 +118,7 @@ fn a_seed_has_one_trace() {
     let (once, again) = (hashes(), hashes());
     assert_eq!(once, again);
     assert_ne!(once[0], once[1], "every seed has its own");
+    let told = sim::run(seeds[0].0, seeds[0].1, true);
+    assert_eq!(told.hash, once[0], "whoever reads it");
+    assert!(told.trace.len() > 100);
 }

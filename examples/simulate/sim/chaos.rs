@@ -107,10 +107,11 @@ impl Hosts {
     }
 
     pub(crate) fn reference(&self) -> Arc<Reference> {
-        let mut csv = "Host,ApplicationName,Contact\n".to_owned();
-        for (host, application) in &self.rows {
-            csv += &format!("{host},{application},{application}@example.com\n");
-        }
+        let row = |(host, application): &(String, String)| {
+            format!("{host},{application},{application}@example.com\n")
+        };
+        let rows: String = self.rows.iter().map(row).collect();
+        let csv = format!("Host,ApplicationName,Contact\n{rows}");
         Arc::new(Reference::parse(csv.as_bytes()).expect("reference data").reference)
     }
 

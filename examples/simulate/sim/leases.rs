@@ -11,7 +11,7 @@ use std::{
 };
 
 use logtally::backend::{
-    BackendError, Checkpoint, Held, Outbox, Result, SequenceNumber, Shard, ShardId, Stage,
+    BackendError, Checkpoint, Held, Outbox, Result, Shard, ShardId, Stage,
     lease::{Book, Owner, Seen, Standing},
 };
 use tokio::{
@@ -22,70 +22,12 @@ use tokio::{
 
 use super::{
     process::{Process, busy},
+    table::{Change, Item},
     world::{State, word},
 };
 
 /// How often a write starts again because an earlier one of this worker arrived late.
 const ATTEMPTS: usize = 4;
-
-/// The item of a lease.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Item {
-    owner: Option<String>,
-    counter: u64,
-    ended: bool,
-    pending: bool,
-    saves: u64,
-    position: Option<SequenceNumber>,
-    cut: Vec<u8>,
-}
-
-impl Item {
-    pub(crate) fn owner(&self) -> Option<&str> {
-        self.owner.as_deref()
-    }
-
-    pub(crate) fn checkpoint(&self) -> Option<(Checkpoint, Outbox)> {
-        let outbox = if self.pending { Outbox::Pending } else { Outbox::Sent };
-        let checkpoint =
-            Checkpoint { position: self.position.clone(), state: self.cut.clone(), ended: self.ended };
-        (self.saves > 0).then_some((checkpoint, outbox))
-    }
-}
-
-/// What to change of an item.
-#[derive(Clone, Debug)]
-enum Change {
-    /// Nothing but the counter.
-    Renew,
-    Take(String),
-    Release,
-    Save(Checkpoint, bool),
-}
-
-impl Change {
-    const fn name(&self) -> &'static str {
-        match self {
-            Self::Renew => "renew a lease",
-            Self::Take(_) => "take a lease",
-            Self::Release => "release a lease",
-            Self::Save(..) => "save",
-        }
-    }
-
-    fn make(&self, item: &mut Item) {
-        match self.clone() {
-            Self::Renew => {}
-            Self::Take(owner) => item.owner = Some(owner),
-            Self::Release => item.owner = None,
-            Self::Save(checkpoint, pending) => {
-                let Checkpoint { position, state, ended } = checkpoint;
-                (item.position, item.cut, item.ended, item.pending) = (position, state, ended, pending);
-                item.saves += 1;
-            }
-        }
-    }
-}
 
 /// The leases of one stage, as one worker sees them.
 #[derive(Debug)]

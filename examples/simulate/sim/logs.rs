@@ -9,7 +9,7 @@ use std::{
 };
 
 use flate2::{Compression, write::GzEncoder};
-use logtally::engine::time::Timestamp;
+use logtally::engine::{count::line_count, time::Timestamp};
 use tokio::time::sleep;
 
 use super::world::{State, World};
@@ -204,8 +204,8 @@ fn gzip(path: &Path) -> Vec<u8> {
 }
 
 impl State {
-    /// The lines that were written, and how many.
+    /// How many lines were written.
     pub(crate) fn lines(&self) -> u64 {
-        self.written.iter().filter(|&&byte| byte == b'\n').count() as u64
+        line_count(&self.written)
     }
 }

@@ -18,6 +18,7 @@ mod rates;
 mod shards;
 mod stages;
 mod streams;
+mod table;
 mod world;
 
 use std::{
@@ -139,7 +140,9 @@ async fn simulate(
     fleet.roles.iter().for_each(|role| role.jump(0));
     // Processes come back, and compressed logs are read once they rest.
     sleep(Duration::from_millis(AWAY_MS + 10_000 + world.plan.refresh_ms * 4)).await;
-    logs.into_iter().for_each(|mut log| log.write());
+    for mut log in logs {
+        log.write();
+    }
     let ended = fleet.end(&world).await;
     let mut wrong = match ended {
         Ok(()) => Vec::new(),

@@ -29,6 +29,7 @@ use logtally::{
 use super::{
     rates::Kind,
     stages,
+    table::Item,
     world::{State, World, word},
 };
 
@@ -146,7 +147,7 @@ fn cuts(kind: Kind, state: &State, wrong: &mut Vec<String>) -> Vec<(ShardId, Cut
         let key = (word(Stage::Analyze), shard.id.clone());
         let stored = match kind {
             Kind::Embedded => state.cuts.get(&key).cloned(),
-            Kind::Aws => state.leases.get(&key).and_then(|item| item.checkpoint()).map(|(stored, _)| stored),
+            Kind::Aws => state.leases.get(&key).and_then(Item::checkpoint).map(|(stored, _)| stored),
         };
         match stored.map(|stored| Cut::decode(&stored.state)) {
             Some(Ok(cut)) => cuts.push((shard.id, cut)),

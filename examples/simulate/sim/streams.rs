@@ -12,10 +12,10 @@ use logtally::{
 use tokio::time::sleep;
 
 use super::{
-    leases::Item,
     process::{Process, busy, failed},
     rates::Kind,
     shards::Shards,
+    table::Item,
     world::{State, word},
 };
 

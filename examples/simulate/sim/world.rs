@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -15,12 +16,12 @@ use logtally::{
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
-    leases::Item,
     ledger::Ledger,
     process::Process,
     random::Random,
     rates::{Kind, Plan, Rates},
     shards::Shards,
+    table::Item,
 };
 
 /// Noon of some day; seeds begin up to a day later.
@@ -184,15 +185,14 @@ pub(crate) struct Trace {
 impl Trace {
     const fn new(began: Instant, keeps_lines: bool) -> Self {
         let lines = if keeps_lines { Some(Vec::new()) } else { None };
-        // FNV-1a
-        Self { began, hash: 0xcbf2_9ce4_8422_2325, lines }
+        Self { began, hash: 0, lines }
     }
 
     pub(crate) fn note(&mut self, what: fmt::Arguments<'_>) {
         let line = format!("{:>9} {what}", self.began.elapsed().as_millis());
-        for byte in line.bytes() {
-            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
+        let mut hasher = DefaultHasher::new();
+        (self.hash, &line).hash(&mut hasher);
+        self.hash = hasher.finish();
         if let Some(lines) = &mut self.lines {
             lines.push(line);
         }

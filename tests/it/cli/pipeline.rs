@@ -2,10 +2,11 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     process::Stdio,
 };
 
+use flate2::{Compression, write::GzEncoder};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::Home;
@@ -44,6 +45,27 @@ fn before_anything_exists_every_question_is_answered_so() {
     78 logtally: no reference data: name the file with --reference, or set reference in [analyze]
     ");
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0, "a refusal creates nothing");
+}
+
+#[test]
+fn compressed_logs_alone_are_read_at_once() {
+    let plain = configured();
+    let packed = configured();
+    let log = fs::read(packed.path().join("access.log")).unwrap();
+    fs::remove_file(packed.path().join("access.log")).unwrap();
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(&log).unwrap();
+    fs::write(packed.path().join("old.log"), gzip.finish().unwrap()).unwrap();
+    let counted = |home: &Home| {
+        home.result("run --once");
+        let entries = home.result("audit --format json");
+        let entries = entries.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let read = entries.filter(|entry| entry["equation"].as_str().unwrap().starts_with("lines read"));
+        read.map(|entry| entry["left"].as_u64().unwrap()).sum::<u64>()
+    };
+    let lines = counted(&plain);
+    assert!(lines > 0);
+    assert_eq!(counted(&packed), lines);
 }
 
 #[test]
