@@ -344,6 +344,9 @@ mod tests {
                     finding => prop_assert_eq!(finding, Finding::Added),
                 }
             }
+            // Of two calls that differ in zeros alone either may be taken for the one that was added.
+            found.retain(|_, sum| *sum != 0.0);
+            wanted.retain(|_, sum| *sum != 0.0);
             prop_assert_eq!(found, wanted);
         }
     }
