@@ -112,8 +112,17 @@ async fn replace<B: Backend>(
     let epoch = last.map_or(settings.first_epoch, |last| last + 1);
     let mut cuts: BTreeMap<_, _> =
         found.into_iter().map(|(shard, found)| (shard.id.clone(), found)).collect();
+    let (settled, stopping) = (settings.clone(), stop.clone());
+    let worker =
+        Worker { backend: backend.clone(), store: store.clone(), settings: settled, epoch, stop: stopping };
     for shard in shards {
         let old = cuts.remove(&shard.id);
+        if old.is_none() {
+            // Those that are listed are read before it.
+            let has_left = |parent: &&ShardId| shards.iter().all(|other| other.id != **parent);
+            let parents = shard.parents.iter().filter(has_left).cloned().collect();
+            Box::pin(worker.close_parents(&Shard { parents, ..shard.clone() })).await?;
+        }
         begin(backend, store, settings, (shard, epoch, old, stop)).await?;
     }
     Ok(epoch)
@@ -161,10 +170,6 @@ async fn begin<B: Backend>(
             state.complete_to = old.cut.state.complete_to;
         }
         (outbox, state.published_before) = flush(settings, shard, old);
-    } else {
-        let (backend, store) = (backend.clone(), store.clone());
-        let worker = Worker { backend, store, settings: settings.clone(), epoch, stop: stop.clone() };
-        Box::pin(worker.close_parents(shard)).await?;
     }
     let cut = CutRef { epoch, ended: false, state: &state, outbox: &outbox };
     let state = cut.encode().map_err(|source| AnalyzeError::Cut { shard: shard.id.clone(), source })?;
