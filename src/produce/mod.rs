@@ -193,3 +193,6 @@ impl<W: StreamWriter> Sending<W> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
