@@ -8,10 +8,13 @@ use crate::{
 
 use super::*;
 
-/// What it was given: keys of records, generations and states of sources. Fails from `until` on.
+/// Keys of records, and the states of sources.
+type Given = (Vec<String>, Vec<tail::State>);
+
+/// Fails once it was given so much as `until`.
 #[derive(Debug)]
 struct Notes {
-    given: Vec<(Vec<String>, Vec<(u64, Vec<u8>)>)>,
+    given: Vec<Given>,
     until: usize,
 }
 

@@ -169,7 +169,7 @@ async fn a_parent_that_left_the_list_unread_is_told_as_lost_and_what_it_counted_
     let window = of_parent();
     // The stub answers for one record of a call only: the other is sent again.
     let rows_and_health = ["p/1/shardId-000000000000/1/0", "p/1/shardId-000000000000/1/1"];
-    assert_eq!(BTreeSet::from_iter(window.iter().map(String::as_str)), BTreeSet::from(rows_and_health));
+    assert_eq!(window.iter().map(String::as_str).collect::<BTreeSet<_>>(), BTreeSet::from(rows_and_health));
     Box::pin(analyze::run(&backend, analysis(true), stop.clone())).await.unwrap();
     assert_eq!(of_parent(), window, "its window, once");
     let store = backend.checkpoints(Stage::Analyze).await.unwrap();

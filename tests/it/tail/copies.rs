@@ -48,7 +48,7 @@ fn copytruncate_with_new_content_that_begins_as_the_old_did_and_has_outgrown_it(
             rig.truncate("access.log", 0);
             rig.append("access.log", &(banner.clone() + &text(10..20)));
             rig.polls(3);
-            let written = banner.clone() + &text(0..3) + &text(10..20) + &banner;
+            let written = text(0..3) + &text(10..20) + &banner + &banner;
             assert!(rig.lines().iter().eq(written.lines()), "{shared} {stopped}: {:?}", rig.notices);
             assert_eq!(rig.lives.len(), 2);
         }
