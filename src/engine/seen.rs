@@ -41,8 +41,9 @@ pub struct Taken {
 
 impl AddAssign for Taken {
     fn add_assign(&mut self, Self { bytes, lines }: Self) {
-        self.bytes += bytes;
-        self.lines += lines;
+        // Who writes to the stream may claim any range of any file.
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.lines = self.lines.saturating_add(lines);
     }
 }
 
@@ -63,7 +64,7 @@ impl Seen {
     pub fn take(&mut self, record: &Provenance, arrival: Timestamp) -> u64 {
         let ranges = self.sources.entry(record.source).or_default();
         ranges.heard = ranges.heard.max(arrival);
-        ranges.taken.bytes += ranges.missing(record.start, record.end);
+        ranges.taken += Taken { bytes: ranges.missing(record.start, record.end), lines: 0 };
         ranges.insert(record.start, record.end);
         ranges.acknowledge(record.acked);
         self.forget()
@@ -72,7 +73,7 @@ impl Seen {
     /// Enters how many lines of a file were new.
     pub fn count(&mut self, source: SourceId, lines: u64) {
         if let Some(ranges) = self.sources.get_mut(&source) {
-            ranges.taken.lines += lines;
+            ranges.taken += Taken { bytes: 0, lines };
         }
     }
 
@@ -242,5 +243,19 @@ mod tests {
             scattered.take(&record(n * 2, n * 2 + 1, 0), Timestamp::MIN);
         }
         assert_eq!(scattered.sources[&SOURCE].above.len(), MAX_RANGES);
+    }
+
+    #[test]
+    fn what_two_shards_took_of_an_absurd_file_saturates() {
+        let whole = |acked| {
+            let mut seen = Seen::default();
+            seen.take(&record(0, u64::MAX, acked), Timestamp::MIN);
+            seen.take(&record(0, u64::MAX, u64::MAX), Timestamp::MIN);
+            seen.taken().map(|(_, taken)| taken).next().unwrap()
+        };
+        let mut both = whole(0);
+        assert_eq!(both.bytes, u64::MAX);
+        both += whole(7);
+        assert_eq!(both.bytes, u64::MAX);
     }
 }
