@@ -190,8 +190,8 @@ impl<B: Backend> Running<B> {
         let (backend, shard) = (self.worker.backend.clone(), self.shard.id.clone());
         let mut retry = Retry::new("looking at the shard", &self.worker.stop);
         let before = loop {
-            if let Some(backlog) = retry.attempt(backend.backlog(Stream::Input, &shard, None)).await? {
-                break backlog.before;
+            if let Some(before) = retry.attempt(backend.trimmed(Stream::Input, &shard)).await? {
+                break before;
             }
         };
         let counters = self.engine().counters();

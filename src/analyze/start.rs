@@ -154,12 +154,12 @@ async fn begin<B: Backend>(
 ) -> Result<(), AnalyzeError> {
     let mut state = State::new(settings.plan.window);
     let mut position = None;
-    let backlog = backend.backlog(Stream::Input, &shard.id, None).await?;
     if settings.from == StartMode::Now {
+        let backlog = backend.backlog(Stream::Input, &shard.id, None).await?;
         state.counters.skipped_bytes = backlog.before.bytes + backlog.behind.bytes;
         position = backlog.newest;
     } else {
-        state.counters.skipped_bytes = backlog.before.bytes;
+        state.counters.skipped_bytes = backend.trimmed(Stream::Input, &shard.id).await?.bytes;
     }
     let mut outbox = Vec::new();
     if let Some(old) = old {

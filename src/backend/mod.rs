@@ -289,6 +289,11 @@ pub trait Backend: Clone + Send + Sync + 'static {
         after: Option<&SequenceNumber>,
     ) -> impl Future<Output = Result<Backlog>> + Send;
 
+    /// What of a shard is no longer kept, in front of its oldest record; nothing where the stream does not say.
+    fn trimmed(&self, stream: Stream, shard: &ShardId) -> impl Future<Output = Result<Amount>> + Send {
+        async move { Ok(self.backlog(stream, shard, None).await?.before) }
+    }
+
     /// Opens the state of `stage`. Where its shards cannot be shared, takes the lock of the stage as well:
     /// [`BackendError::Closed`] if another process holds it. The lock lives as long as what is returned, and ends with
     /// the process whatever happens to it.

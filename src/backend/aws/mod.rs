@@ -57,8 +57,8 @@ pub use self::{
 };
 use crate::{
     backend::{
-        Backend, BackendError, Backlog, Datum, Result, SequenceNumber, Shard, ShardId, Stage, StartAt,
-        Stream,
+        Amount, Backend, BackendError, Backlog, Datum, Result, SequenceNumber, Shard, ShardId, Stage,
+        StartAt, Stream,
         embedded::{self, Embedded},
     },
     clock::Clock,
@@ -210,6 +210,11 @@ impl Backend for Aws {
         after: Option<&SequenceNumber>,
     ) -> Result<Backlog> {
         shard::backlog(&self.shared, stream, shard, after).await
+    }
+
+    /// Kinesis says no amounts.
+    async fn trimmed(&self, _stream: Stream, _shard: &ShardId) -> Result<Amount> {
+        Ok(Amount::default())
     }
 
     async fn checkpoints(&self, stage: Stage) -> Result<Checkpoints> {
