@@ -4,13 +4,18 @@ use std::sync::Arc;
 
 use crate::engine::{
     counters::Counters,
-    format::{Event, LogFormat, MAX_OBJECT, StampCache},
-    host_cache::HostCache,
+    format::{
+        Event, LogFormat, StampCache,
+        straight::{self, Request, Straight},
+    },
+    gather::{CountsByWindow, Gather},
+    marks::{Marks, PIECE},
+    object_ends::ObjectEnds,
     reason::{Malformed, Reason},
     record::MAX_LINE,
     reference::{Reference, Resolution},
     samples::Samples,
-    tally::{Key, UNOWNED, Windows},
+    tally::UNOWNED,
     time::{Timestamp, WindowSize},
 };
 
@@ -43,7 +48,7 @@ pub struct Plan {
 #[derive(Clone, Debug, Default)]
 pub struct Block {
     /// Requests by window, owner (an index of the reference data in force) and response.
-    pub windows: Windows,
+    pub windows: CountsByWindow,
     /// The books; they balance.
     pub counters: Counters,
     /// Some malformed lines.
@@ -56,9 +61,10 @@ pub struct Counter {
     plan: Arc<Plan>,
     reference: Arc<Reference>,
     stamps: StampCache,
-    hosts: HostCache,
+    marks: Marks,
     /// The line that a JSON object stands for.
     memory: Vec<u8>,
+    gather: Gather,
 }
 
 impl Counter {
@@ -69,15 +75,16 @@ impl Counter {
             plan,
             reference,
             stamps: StampCache::default(),
-            hosts: HostCache::default(),
+            marks: Marks::default(),
             memory: Vec::new(),
+            gather: Gather::default(),
         }
     }
 
     /// Joins with other reference data from now on.
     pub fn set_reference(&mut self, reference: Arc<Reference>) {
         self.reference = reference;
-        self.hosts = HostCache::default();
+        self.gather = Gather::default();
     }
 
     /// The reference data in force.
@@ -94,22 +101,103 @@ impl Counter {
 
     /// Counts every line of `lines`; the last may lack its newline. `arrival` stands in where the plan says so.
     pub fn count(&mut self, lines: &[u8], arrival: Timestamp, block: &mut Block) {
-        let mut rest = lines;
-        let mut ends = ObjectEnds::default();
-        while !rest.is_empty() {
-            let (line, after) = split_line(rest);
-            rest = match self.count_line(line, arrival, block) {
-                Ok(()) => after,
-                Err(malformed) if line.first() == Some(&b'{') => {
-                    self.count_object((rest, &mut ends), malformed, arrival, block)
+        let mut marks = std::mem::take(&mut self.marks);
+        match self.plan.format.straight() {
+            Some(Straight::Common) => self.count_marked(lines, straight::common, &mut marks, arrival, block),
+            Some(Straight::Combined) => {
+                self.count_marked(lines, straight::combined, &mut marks, arrival, block);
+            }
+            None => {
+                let (mut rest, mut ends) = (lines, ObjectEnds::default());
+                while !rest.is_empty() {
+                    rest = self.count_next(rest, &mut ends, arrival, block);
                 }
-                Err(malformed) => {
-                    refuse(line, malformed, block);
-                    after
-                }
-            };
+            }
         }
+        self.marks = marks;
+        self.gather.flush(&mut block.windows);
         block.counters.read_bytes += lines.len() as u64;
+    }
+
+    /// Counts lines of `lines` as [`Self::count_next`] does, but where they are plain by their marks.
+    fn count_marked<const N: usize>(
+        &mut self,
+        lines: &[u8],
+        read: Read<N>,
+        found: &mut Marks,
+        arrival: Timestamp,
+        block: &mut Block,
+    ) {
+        let (mut rest, mut ends) = (lines, ObjectEnds::default());
+        while !rest.is_empty() {
+            let piece = rest.get(..PIECE).unwrap_or(rest);
+            let (mut at, mut marks) = (0, found.find(piece));
+            loop {
+                (at, marks) = self.count_plain((piece, at), marks, read, arrival, block);
+                let line = piece.get(at..).unwrap_or_default();
+                let is_whole = piece.len() == rest.len() || memchr::memchr(b'\n', line).is_some();
+                // The beginning of a line waits for the next piece, unless no piece is large enough.
+                if line.is_empty() || (!is_whole && at > 0) {
+                    break;
+                }
+                let odd = rest.get(at..).unwrap_or_default();
+                at = rest.len() - self.count_next(odd, &mut ends, arrival, block).len();
+                if at >= piece.len() {
+                    break;
+                }
+                while let [mark, behind @ ..] = marks
+                    && (*mark as usize) < at
+                {
+                    marks = behind;
+                }
+            }
+            rest = rest.get(at..).unwrap_or_default();
+        }
+    }
+
+    /// Counts the lines of `piece` from `at` on, up to the first that is not plain; returns where that begins, and what is
+    /// left of the `marks`.
+    fn count_plain<'m, const N: usize>(
+        &mut self,
+        (piece, mut at): (&[u8], usize),
+        mut marks: &'m [u32],
+        read: Read<N>,
+        arrival: Timestamp,
+        block: &mut Block,
+    ) -> (usize, &'m [u32]) {
+        let mut lines = 0;
+        while let Some((line, behind)) = marks.split_first_chunk::<N>()
+            && let Some(request) = read(piece, at, line, &mut self.stamps)
+            && self.count_request(&request, straight::is_client, arrival, &mut block.windows).is_ok()
+        {
+            lines += 1;
+            at = line.last().map_or(at, |&newline| newline as usize + 1);
+            marks = behind;
+        }
+        block.counters.read += lines;
+        block.counters.counted += lines;
+        (at, marks)
+    }
+
+    /// Counts the line at the front of `text`, or the object that begins there; returns what follows.
+    fn count_next<'t>(
+        &mut self,
+        text: &'t [u8],
+        ends: &mut ObjectEnds,
+        arrival: Timestamp,
+        block: &mut Block,
+    ) -> &'t [u8] {
+        let (line, after) = split_line(text);
+        match self.count_line(line, arrival, block) {
+            Ok(()) => after,
+            Err(malformed) if line.first() == Some(&b'{') => {
+                self.count_object((text, ends), malformed, arrival, block)
+            }
+            Err(malformed) => {
+                refuse(line, malformed, block);
+                after
+            }
+        }
     }
 
     /// Counts a line, or says why it cannot be counted.
@@ -159,28 +247,41 @@ impl Counter {
         arrival: Timestamp,
         block: &mut Block,
     ) -> Result<(), Malformed> {
+        self.count_request(&event.into(), |_| true, arrival, &mut block.windows)?;
+        block.counters.counted += 1;
+        Ok(())
+    }
+
+    /// Counts a request, if its client `is_client`.
+    #[inline]
+    fn count_request(
+        &mut self,
+        request: &Request<'_>,
+        is_client: impl FnOnce(&[u8]) -> bool,
+        arrival: Timestamp,
+        windows: &mut CountsByWindow,
+    ) -> Result<(), Malformed> {
         let time = match self.plan.time {
-            TimeSource::Event => event.time.unwrap_or(arrival),
+            TimeSource::Event => request.time.unwrap_or(arrival),
             TimeSource::Arrival => arrival,
         };
         if !(FIRST_MS..LAST_MS).contains(&time.as_millis()) {
             return Err(Malformed { reason: Reason::Time, column: 1 });
         }
         let reference = &self.reference;
-        let owner = match self.hosts.resolve(event.client, |host| reference.resolve(host)) {
+        let resolve = |host: &[u8]| is_client(host).then(|| reference.resolve(host));
+        let owner_at = |resolution| match resolution {
             Resolution::Owned(owner) => owner,
             Resolution::Unowned => UNOWNED,
             timed @ Resolution::ByTime(_) => reference.owner_at(timed, time).unwrap_or(UNOWNED),
         };
-        let tally = block.windows.at(time, self.plan.window);
-        tally.add(Key { owner, response: event.response.unwrap_or(0) }, event.bytes);
-        if owner == UNOWNED {
-            tally.hosts.add(event.client);
-        }
-        block.counters.counted += 1;
-        Ok(())
+        let into = self.gather.window(windows, time, self.plan.window);
+        into.add(request, resolve, owner_at).ok_or(Malformed { reason: Reason::Host, column: 1 })
     }
 }
+
+/// Reads a line that has `N` marks, if it is plain.
+type Read<const N: usize> = for<'t> fn(&'t [u8], usize, &[u32; N], &mut StampCache) -> Option<Request<'t>>;
 
 /// Counts one line that a producer cut because it is longer than [`MAX_LINE`].
 pub fn refuse_overlong(line: &[u8], block: &mut Block) {
@@ -208,47 +309,6 @@ pub fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// Where objects over several lines end in one text: at the line `}`. Remembers the next end, so that a text of many
-/// beginnings is searched once.
-#[derive(Debug, Default)]
-struct ObjectEnds {
-    /// How many bytes stand behind the next end; `None` if nobody looked.
-    next: Option<NextEnd>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum NextEnd {
-    Before(usize),
-    Nowhere,
-}
-
-impl ObjectEnds {
-    /// The object at the front of `text`, a later part of the text that was asked for before, and what follows; all of
-    /// `text` if no end is within [`MAX_OBJECT`] bytes.
-    fn split<'t>(&mut self, text: &'t [u8]) -> (&'t [u8], &'t [u8]) {
-        let known = self.next.filter(|next| match next {
-            NextEnd::Before(behind) => *behind < text.len(),
-            NextEnd::Nowhere => true,
-        });
-        let next = known.unwrap_or_else(|| next_end(text));
-        self.next = Some(next);
-        let end = match next {
-            NextEnd::Before(behind) => Some(text.len() - behind).filter(|&end| end <= MAX_OBJECT),
-            NextEnd::Nowhere => None,
-        };
-        let Some((object, behind)) = end.and_then(|end| text.split_at_checked(end)) else {
-            return (text, &[]);
-        };
-        (object, split_line(behind).1)
-    }
-}
-
-fn next_end(text: &[u8]) -> NextEnd {
-    let ends = memchr::memmem::find_iter(text, b"\n}").map(|at| at + 2);
-    let mut ends = ends.filter(|&end| matches!(text.get(end), None | Some(b'\n' | b'\r')));
-    ends.next().map_or(NextEnd::Nowhere, |end| NextEnd::Before(text.len() - end))
-}
-
 /// How many lines `bytes` holds; the last may lack its newline.
 #[must_use]
 pub fn line_count(bytes: &[u8]) -> u64 {
@@ -259,21 +319,6 @@ pub fn line_count(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn objects_end_at_the_next_end_and_within_the_bound() {
-        let text = b"{\n}x\n}\n{\n{\n}\r\nrest";
-        let mut ends = ObjectEnds::default();
-        assert_eq!(ends.split(text), (&b"{\n}x\n}"[..], &b"{\n{\n}\r\nrest"[..]));
-        for at in [7, 9] {
-            assert_eq!(ends.split(&text[at..]), (&text[at..12], &b"rest"[..]), "{at}");
-        }
-        assert_eq!(ends.split(b"rest"), (&b"rest"[..], &b""[..]));
-        let far = [b"{", &b" ".repeat(MAX_OBJECT - 2)[..], b"\n}\n{\n}"].concat();
-        let mut ends = ObjectEnds::default();
-        assert_eq!(ends.split(&far), (&far[..], &b""[..]), "too far");
-        assert_eq!(ends.split(&far[1..]).0.len(), MAX_OBJECT);
-    }
 
     #[test]
     fn lines_are_split_and_counted_alike() {

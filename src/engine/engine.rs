@@ -124,20 +124,20 @@ impl Engine {
 
     /// Adds a block that another counter made with the same plan and reference data.
     pub fn absorb(&mut self, block: Block) {
-        let Block { mut windows, counters, samples } = block;
+        let Block { windows, counters, samples } = block;
         let numbers = &self.numbers;
         let renumber = |owner: u32| numbers.get(owner as usize).copied().unwrap_or(UNOWNED);
-        for (start, tally) in windows.take_all() {
+        for (start, counts) in windows {
             let (first, last) = self.state.span.unwrap_or((start, start));
             self.state.span = Some((first.min(start), last.max(start)));
             let ahead =
                 self.settings.mode == Mode::Live && start.millis_since(self.state.complete_to) > AHEAD_MS;
             if ahead || start < self.state.closed_to {
-                self.state.counters.late += tally.requests();
+                self.state.counters.late += counts.requests();
                 self.state.late_since.get_or_insert(self.state.complete_to);
-                self.state.late.starting(start).absorb(tally, renumber);
+                self.state.late.starting(start).absorb(&counts, renumber);
             } else {
-                self.state.open.starting(start).absorb(tally, renumber);
+                self.state.open.starting(start).absorb(&counts, renumber);
             }
         }
         self.state.counters += &counters;

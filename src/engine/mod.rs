@@ -7,14 +7,18 @@ pub mod agent;
 pub mod alarm;
 pub mod applications;
 pub mod backoff;
+mod cell_cache;
 pub mod count;
 pub mod counters;
 pub mod cut;
 #[expect(clippy::module_inception, reason = "the engine is what the core is for")]
 pub mod engine;
 pub mod format;
+pub mod gather;
 mod host_cache;
+mod marks;
 pub mod metric;
+mod object_ends;
 pub mod parcel;
 pub mod producers;
 pub mod provenance;

@@ -4,10 +4,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{
-    time::{Timestamp, WindowSize},
-    top_hosts::TopHosts,
-};
+use crate::engine::{gather::Counts, time::Timestamp, top_hosts::TopHosts};
 
 /// The owner under which hosts that nobody owns are counted.
 pub const UNOWNED: u32 = u32::MAX;
@@ -40,14 +37,6 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts one request.
-    #[inline]
-    pub fn add(&mut self, key: Key, bytes: u64) {
-        let cell = self.cells.entry(key).or_default();
-        cell.count += 1;
-        cell.bytes = cell.bytes.saturating_add(bytes);
-    }
-
     /// Requests under all keys.
     #[must_use]
     pub fn requests(&self) -> u64 {
@@ -60,14 +49,14 @@ impl Tally {
         self.cells.len() + self.hosts.len()
     }
 
-    /// Adds what `other` counted, its owners renumbered.
-    pub fn absorb(&mut self, other: Self, renumber: impl Fn(u32) -> u32) {
-        for (key, theirs) in other.cells {
+    /// Adds what was gathered, its owners renumbered.
+    pub fn absorb(&mut self, counts: &Counts, renumber: impl Fn(u32) -> u32) {
+        for &(key, theirs) in &counts.cells {
             let cell = self.cells.entry(Key { owner: renumber(key.owner), ..key }).or_default();
             cell.count += theirs.count;
             cell.bytes = cell.bytes.saturating_add(theirs.bytes);
         }
-        self.hosts.absorb(other.hosts);
+        self.hosts.absorb(&counts.hosts);
     }
 }
 
@@ -75,24 +64,9 @@ impl Tally {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Windows {
     slots: Vec<(Timestamp, Tally)>,
-    /// Where the last request went: the next one mostly goes there too.
-    #[serde(skip)]
-    last: usize,
 }
 
 impl Windows {
-    /// The tally of the window that holds `time`.
-    #[inline]
-    pub fn at(&mut self, time: Timestamp, size: WindowSize) -> &mut Tally {
-        let hit =
-            self.slots.get(self.last).is_some_and(|&(start, _)| start <= time && time < size.end_of(start));
-        if !hit {
-            self.last = self.find(size.start_of(time));
-        }
-        #[expect(clippy::indexing_slicing, reason = "last was just checked or found")]
-        &mut self.slots[self.last].1
-    }
-
     /// The tally of the window that starts at `start`.
     pub fn starting(&mut self, start: Timestamp) -> &mut Tally {
         let index = self.find(start);
@@ -113,7 +87,6 @@ impl Windows {
     /// Takes out every window that starts before `before`, oldest first.
     pub fn take_before(&mut self, before: Timestamp) -> Vec<(Timestamp, Tally)> {
         let count = self.slots.partition_point(|&(start, _)| start < before);
-        self.last = 0;
         self.slots.drain(..count).collect()
     }
 
@@ -126,13 +99,11 @@ impl Windows {
             before >= rows
         };
         let count = self.slots.iter().position(enough).unwrap_or(self.slots.len());
-        self.last = 0;
         self.slots.drain(..count).collect()
     }
 
     /// Takes out every window, oldest first.
     pub fn take_all(&mut self) -> Vec<(Timestamp, Tally)> {
-        self.last = 0;
         std::mem::take(&mut self.slots)
     }
 
@@ -176,61 +147,41 @@ impl Windows {
             }
         }
     }
-
-    /// The start of the window that holds the median request: a measure of progress that one wrong clock cannot move.
-    #[must_use]
-    pub fn median(&self) -> Option<Timestamp> {
-        let half = self.requests().div_ceil(2);
-        let mut sum = 0;
-        self.iter().find_map(|(start, tally)| {
-            sum += tally.requests();
-            (sum >= half).then_some(start)
-        })
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SIZE: WindowSize = WindowSize::FIVE_MINUTES;
     const KEY: Key = Key { owner: 0, response: 200 };
 
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_millis(millis)
     }
 
+    fn counts(bytes: &[u64]) -> Counts {
+        let cell = |&bytes: &u64| (KEY, Cell { count: 1, bytes });
+        Counts { cells: bytes.iter().map(cell).collect(), ..Counts::default() }
+    }
+
     #[test]
-    fn requests_land_in_their_windows_whatever_the_order() {
+    fn windows_stand_in_order() {
         let mut windows = Windows::default();
-        for millis in [600_000, -1, 0, 299_999, 600_001, 300_000] {
-            windows.at(at(millis), SIZE).add(KEY, 10);
+        for millis in [600_000, -300_000, 0, 0, 600_000, 300_000] {
+            windows.starting(at(millis)).absorb(&counts(&[10]), |owner| owner);
         }
         let found: Vec<_> =
             windows.iter().map(|(start, tally)| (start.as_millis(), tally.requests())).collect();
         assert_eq!(found, [(-300_000, 1), (0, 2), (300_000, 1), (600_000, 2)]);
         assert_eq!(windows.take_before(at(300_000)).len(), 2);
-        windows.at(at(1), SIZE).add(KEY, 1);
+        windows.starting(at(0)).absorb(&counts(&[1]), |owner| owner);
         assert_eq!(windows.requests(), 4);
     }
 
     #[test]
-    fn one_wrong_clock_does_not_move_the_median() {
-        let mut windows = Windows::default();
-        for millis in [0, 1, 2, 300_000, i64::MAX] {
-            windows.at(at(millis), SIZE).add(KEY, 0);
-        }
-        assert_eq!(windows.median(), Some(at(0)));
-        assert_eq!(Windows::default().median(), None);
-    }
-
-    #[test]
     fn bytes_saturate() {
-        let mut tally = Tally::default();
-        tally.add(KEY, u64::MAX);
-        tally.add(KEY, 1);
         let mut sum = Tally::default();
-        sum.absorb(tally, |owner| owner + 7);
+        sum.absorb(&counts(&[u64::MAX, 1]), |owner| owner + 7);
         assert_eq!(sum.cells.get(&Key { owner: 7, ..KEY }), Some(&Cell { count: 2, bytes: u64::MAX }));
     }
 }

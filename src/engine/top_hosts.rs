@@ -9,7 +9,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::row::HostCount;
+use crate::engine::{gather::HostCounts, row::HostCount};
 
 /// How many hosts a window keeps.
 pub const CAPACITY: usize = 1_024;
@@ -22,23 +22,10 @@ pub struct TopHosts {
 }
 
 impl TopHosts {
-    /// Counts one request of `host`. Does not prune: a block of lines is bounded by its own size.
-    #[inline]
-    pub fn add(&mut self, host: &[u8]) {
-        *self.counts.entry_ref(host).or_default() += 1;
-    }
-
-    /// Adds what `other` counted, then prunes.
-    pub fn absorb(&mut self, other: Self) {
-        if self.counts.is_empty() {
-            let error = self.error;
-            *self = other;
-            self.error += error;
-        } else {
-            for (host, count) in other.counts {
-                *self.counts.entry(host).or_default() += count;
-            }
-            self.error += other.error;
+    /// Adds what was gathered, then prunes.
+    pub fn absorb(&mut self, hosts: &HostCounts) {
+        for (host, requests) in hosts.iter() {
+            *self.counts.entry_ref(host).or_default() += requests;
         }
         if self.counts.len() > 2 * CAPACITY {
             self.prune();
@@ -94,10 +81,10 @@ impl TopHosts {
 mod tests {
     use super::*;
 
-    fn block(hosts: impl IntoIterator<Item = u32>) -> TopHosts {
-        let mut block = TopHosts::default();
+    fn block(hosts: impl IntoIterator<Item = u32>) -> HostCounts {
+        let mut block = HostCounts::default();
         for host in hosts {
-            block.add(host.to_string().as_bytes());
+            block.add(host.to_string(), 1);
         }
         block
     }
@@ -107,7 +94,7 @@ mod tests {
         let mut window = TopHosts::default();
         for n in 0..250_u32 {
             // 4,000 hosts seen once, and two that call in every block.
-            window.absorb(block((0..4_000).map(|i| 1_000 + n * 4_000 + i).chain([1; 90]).chain([2; 30])));
+            window.absorb(&block((0..4_000).map(|i| 1_000 + n * 4_000 + i).chain([1; 90]).chain([2; 30])));
             assert!(window.counts.len() <= 2 * CAPACITY);
         }
         let heaviest = window.heaviest(2);
@@ -120,8 +107,9 @@ mod tests {
 
     #[test]
     fn few_hosts_are_exact_and_ties_are_ordered_by_name() {
-        let mut window = block([3, 1, 2, 1]);
-        window.absorb(block([2, 9]));
+        let mut window = TopHosts::default();
+        window.absorb(&block([3, 1, 2, 1]));
+        window.absorb(&block([2, 9]));
         let found: Vec<_> = window.heaviest(10).into_iter().map(|h| (h.host, h.count, h.error)).collect();
         let exact = [("1", 2), ("2", 2), ("3", 1), ("9", 1)].map(|(h, n)| (h.to_owned(), n, 0));
         assert_eq!(found, exact);

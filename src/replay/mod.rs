@@ -22,6 +22,7 @@ use crate::{
         counters::Counters,
         engine::Engine,
         format::{LogFormat, StampCache},
+        gather::median,
         reason::Reason,
         reference::Reference,
         row::{Origin, Output},
@@ -158,7 +159,7 @@ impl Merge {
             vacant.insert(Reading::of(log));
         }
         let (block, next) = self.workers.next(file, &mut self.open);
-        let reached = block.windows.median().map_or(at, |median| median.max(at));
+        let reached = median(&block.windows).map_or(at, |median| median.max(at));
         engine.absorb(block);
         match next {
             Next::Block => return Ok(Some(reached)),

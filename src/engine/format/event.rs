@@ -1,5 +1,6 @@
 //! What a line tells: the event that is counted, and the fields it was read from. Owns no bytes.
 
+use super::straight::Request;
 use crate::engine::time::Timestamp;
 
 /// One request, read from one line.
@@ -15,6 +16,13 @@ pub struct Event<'l> {
     pub bytes: u64,
     /// The fields as they stand in the line.
     pub raw: Raw<'l>,
+}
+
+impl<'l> From<&Event<'l>> for Request<'l> {
+    fn from(event: &Event<'l>) -> Self {
+        let &Event { client, time, response, bytes, .. } = event;
+        Self { client, wide: None, time, response, bytes }
+    }
 }
 
 /// Fields as they stand in the line, escapes and `-` included; `None` where the format does not hold the field.

@@ -1,7 +1,7 @@
 //! Apache LogFormat strings, compiled once into a parser of lines. Opens no file.
 //!
 //! Reading order: `directive` (the grammar of a format string) → `compile` (what its directives mean) → `lower` (the
-//! steps of a line) → `run` (one line → one [`Event`]); then the fields: `host`, `user`, `stamp`, `strftime`, `text`,
+//! steps of a line) → `run` (one line → one [`Event`]); `straight` (the same, for what is counted of plain lines); then the fields: `host`, `user`, `stamp`, `strftime`, `text`,
 //! `number`; and lines that stand in JSON objects: `object`, `json`. What must hold: never a wrong field taken for right; of two records torn into one line, none is invented.
 //!
 //! One tear leaves no trace, and is not detected: a record cut within its host, or right behind it, whose remains
@@ -21,6 +21,7 @@ mod object;
 mod run;
 mod stamp;
 mod step;
+pub(crate) mod straight;
 mod strftime;
 #[cfg(test)]
 mod tests;
@@ -30,7 +31,6 @@ mod user;
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use self::step::{Client, Program, Time};
 pub use self::{
     error::FormatError,
     event::{Event, Raw},
@@ -40,6 +40,10 @@ pub use self::{
     object::MAX_OBJECT,
     stamp::StampCache,
     text::unescape,
+};
+use self::{
+    step::{Client, Program, Time},
+    straight::Straight,
 };
 use crate::engine::reason::Malformed;
 
@@ -59,6 +63,7 @@ use crate::engine::reason::Malformed;
 pub struct LogFormat {
     text: Arc<str>,
     program: Arc<Program>,
+    straight: Option<Straight>,
 }
 
 impl LogFormat {
@@ -116,6 +121,11 @@ impl LogFormat {
         self.program.parse(line, stamps)
     }
 
+    /// How plain lines are read by their marks, if they can be.
+    pub(crate) fn straight(&self) -> Option<Straight> {
+        self.straight
+    }
+
     /// The name of the format that parses most of `lines`, if any does; of equals the one with most fields.
     #[must_use]
     pub fn nearest_named(lines: &[&[u8]]) -> Option<&'static str> {
@@ -124,7 +134,8 @@ impl LogFormat {
 
     fn new(text: &str, client: Option<&str>, open_end: bool) -> Result<Self, FormatError> {
         let program = compile::compile(text, client, open_end)?;
-        Ok(Self { text: text.into(), program: Arc::new(program) })
+        let straight = Straight::of(&program);
+        Ok(Self { text: text.into(), program: Arc::new(program), straight })
     }
 }
 

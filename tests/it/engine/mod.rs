@@ -1,7 +1,9 @@
 //! The engine as its stages use it: records in, rows out, over cuts and deaths.
 
 mod exact;
+mod lines;
 mod objects;
+mod plainly;
 mod windows;
 
 use std::{collections::BTreeMap, sync::Arc};

@@ -96,16 +96,16 @@ fn counted(format: &str, lines: &[u8]) -> (Counts, Hosts, Refused, u64) {
     assert!(block.counters.balance());
     assert_eq!(block.counters.read_bytes, lines.len() as u64);
     let (mut counts, mut hosts) = (Counts::new(), Hosts::new());
-    for (start, tally) in block.windows.take_all() {
-        for (key, cell) in &tally.cells {
-            let count = counts.entry((start, key.owner, key.response)).or_default();
+    for (start, window) in &block.windows {
+        let mut unowned = 0;
+        for (key, cell) in &window.cells {
+            let count = counts.entry((*start, key.owner, key.response)).or_default();
             *count = (count.0 + cell.count, count.1 + cell.bytes);
-            if key.owner == UNOWNED {
-                assert!(!tally.hosts.is_empty());
-            }
+            unowned += if key.owner == UNOWNED { cell.count } else { 0 };
         }
-        for heavy in tally.hosts.heaviest(1_000) {
-            *hosts.entry(heavy.host.clone()).or_default() += heavy.count;
+        assert_eq!(unowned, window.hosts.iter().map(|(_, requests)| requests).sum::<u64>());
+        for (host, requests) in window.hosts.iter() {
+            *hosts.entry(String::from_utf8_lossy(host).into_owned()).or_default() += requests;
         }
     }
     (counts, hosts, block.counters.malformed, block.counters.read)
