@@ -230,7 +230,12 @@ fn settings(flow: &Flow, private: &Path) -> produce::Settings {
     let files = tail::Settings { private: Some(private.to_owned()), ..files(flow) };
     produce::Settings {
         input: Input::Agent(files, Arc::new(shape(flow))),
-        record_age_ms: flow.max_buffer_age_ms.min(GATHER_MS),
+        // What is a record the shape says.
+        limits: produce::Limits {
+            bytes: usize::MAX,
+            lines: usize::MAX,
+            age_ms: flow.max_buffer_age_ms.min(GATHER_MS),
+        },
         clock: Clock::system(),
     }
 }

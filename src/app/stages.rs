@@ -87,8 +87,13 @@ impl<B: Backend> Parts<'_, B> {
     }
 
     fn produce(&self, tasks: &mut Tasks, input: Input) {
-        let record_age_ms = settings::millis(self.config.produce.record_age).unsigned_abs();
-        let settings = produce::Settings { input, record_age_ms, clock: self.clock.clone() };
+        let config = &self.config.produce;
+        let limits = produce::Limits {
+            bytes: usize::try_from(config.record_bytes).unwrap_or(usize::MAX),
+            lines: usize::try_from(config.record_lines.get()).unwrap_or(usize::MAX),
+            age_ms: settings::millis(config.record_age).unsigned_abs(),
+        };
+        let settings = produce::Settings { input, limits, clock: self.clock.clone() };
         let (backend, stop) = (self.backend.clone(), stage(tasks, Stage::Produce));
         tasks.set.spawn(async move {
             let ended = produce::run(&backend, settings, stop).await;

@@ -34,10 +34,21 @@ pub(crate) const READ_BYTES: usize = 2 * 1024 * 1024;
 pub struct Settings {
     /// Which files, and from where.
     pub input: Input,
-    /// How long lines are gathered before they are sent, in milliseconds.
-    pub record_age_ms: u64,
+    /// When lines are sent.
+    pub limits: Limits,
     /// The time of day.
     pub clock: Clock,
+}
+
+/// When a record is sent: as soon as one of these is reached.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of lines; a longer line is a record of its own. At most one chunk of 512 KiB is read at once.
+    pub bytes: usize,
+    /// Lines.
+    pub lines: usize,
+    /// How long lines are gathered, in milliseconds.
+    pub age_ms: u64,
 }
 
 /// Why `produce` ended.
@@ -81,9 +92,9 @@ pub async fn run<B: Backend>(backend: &B, settings: Settings, stop: Stop) -> Res
         writer.sources().await?.into_iter().map(|source| (source.generation, source.state)).collect();
     let (sender, reads) = mpsc::channel(READS_IN_FLIGHT);
     let (durable, acknowledged) = std::sync::mpsc::channel();
-    let Settings { input, record_age_ms, clock } = settings;
+    let Settings { input, limits, clock } = settings;
     let source = source::Source::open(&input, &known, &clock)?;
-    let shape = input.shape();
+    let shape = input.shape(limits);
     let mut tasks = JoinSet::new();
     if let Some(waker) = source.waker() {
         let mut stopping = stop.clone();
@@ -93,8 +104,7 @@ pub async fn run<B: Backend>(backend: &B, settings: Settings, stop: Stop) -> Res
             Ok(())
         });
     }
-    let age = Duration::from_millis(record_age_ms);
-    let wires = source::Wires { sender, acknowledged, stop: stop.clone(), clock, age };
+    let wires = source::Wires { sender, acknowledged, stop: stop.clone(), clock, limits };
     source.start(wires, &mut tasks);
     let mut sending = Sending {
         node: writer.node(),
@@ -159,11 +169,11 @@ impl<W: StreamWriter> Sending<W> {
         let bytes: u64 = pieces.iter().map(|piece| piece.end - piece.start).sum();
         self.read_bytes += bytes;
         let (acked, shape) = (&self.acked, &mut self.shape);
-        let record = |piece: tail::Piece| {
+        let records = |piece: tail::Piece| {
             let acked = acked.get(&piece.generation).copied().unwrap_or_default();
-            shape.record(self.node, piece, acked)
+            shape.records(self.node, piece, acked)
         };
-        let records = pieces.into_iter().map(record).collect();
+        let records = pieces.into_iter().flat_map(records).collect();
         let mut appends = self.shape.appends(records);
         let last = appends.pop().unwrap_or_default();
         for records in appends {

@@ -10,7 +10,7 @@ use crate::{
         agent::{Chain, pattern},
         provenance::Node,
     },
-    produce::record,
+    produce::{Limits, record},
     tail::Piece,
 };
 
@@ -59,7 +59,7 @@ pub struct AgentShape {
 #[derive(Clone, Debug)]
 pub(crate) enum Shape {
     /// Several lines, with their provenance.
-    Lines,
+    Lines(Limits),
     /// One line, or several that belong together.
     Agent { shape: Arc<AgentShape>, random: u64 },
 }
@@ -76,19 +76,19 @@ impl Shape {
     /// Whether the stream also takes what producers say of themselves; who reads the agent's records expects none.
     pub(crate) fn says_alive(&self) -> bool {
         match self {
-            Self::Lines => true,
+            Self::Lines(_) => true,
             Self::Agent { .. } => false,
         }
     }
 
-    /// `piece` as a record.
-    pub(crate) fn record(&mut self, node: Node, piece: Piece, acked: u64) -> Outgoing {
+    /// `piece` as records, in its order.
+    pub(crate) fn records(&mut self, node: Node, piece: Piece, acked: u64) -> Vec<Outgoing> {
         match self {
-            Self::Lines => record::of_piece(node, piece, acked),
+            Self::Lines(limits) => record::of_lines(node, piece, acked, *limits),
             Self::Agent { shape, .. } if shape.has_provenance() => {
                 let place = format!("{node}.{}.{}", piece.generation, piece.start / RUN);
                 let record = record::of_piece(node, piece, acked);
-                Outgoing { hash_key: Some(md5(place.as_bytes())), ..record }
+                vec![Outgoing { hash_key: Some(md5(place.as_bytes())), ..record }]
             }
             Self::Agent { shape, random } => {
                 let partition_key = match shape.keys {
@@ -97,7 +97,7 @@ impl Shape {
                         format!("{:032x}", md5(&piece.data))
                     }
                 };
-                Outgoing { partition_key, hash_key: None, data: piece.data.into() }
+                vec![Outgoing { partition_key, hash_key: None, data: piece.data.into() }]
             }
         }
     }
@@ -162,11 +162,12 @@ mod tests {
     #[test]
     fn a_record_as_it_is_carries_its_provenance_and_stays_in_its_place() {
         let mut shape = agent(PartitionKeys::Random, Vec::new());
-        let record = shape.record(Node(255), piece(9, "a\n"), 1);
+        let record = shape.records(Node(255), piece(9, "a\n"), 1).swap_remove(0);
         let provenance: Provenance = record.partition_key.parse().unwrap();
         assert_eq!((provenance.start, provenance.end, provenance.acked), (9, 11, 1));
-        let place =
-            |shape: &mut Shape, start, acked| shape.record(Node(255), piece(start, "a\n"), acked).hash_key;
+        let place = |shape: &mut Shape, start, acked| {
+            shape.records(Node(255), piece(start, "a\n"), acked).swap_remove(0).hash_key
+        };
         assert_eq!(place(&mut shape, RUN - 1, 0), record.hash_key, "whatever was acknowledged meanwhile");
         assert_eq!(place(&mut shape, RUN - 1, 0), place(&mut shape, 9, 8));
         assert_ne!(place(&mut shape, RUN, 0), record.hash_key);
@@ -175,11 +176,12 @@ mod tests {
     #[test]
     fn other_records_have_the_keys_that_the_agent_gives_them() {
         let mut shape = agent(PartitionKeys::Random, vec![Step::AddBrackets]);
-        let keys = [0, 0].map(|start| shape.record(Node(255), piece(start, "{a\n}"), 0).partition_key);
+        let keys = [0, 0]
+            .map(|start| shape.records(Node(255), piece(start, "{a\n}"), 0).swap_remove(0).partition_key);
         assert_ne!(keys[0], keys[1]);
         assert!(keys.iter().all(|key| key.parse::<u64>().is_ok()), "{keys:?}");
         let mut shape = agent(PartitionKeys::Deterministic, Vec::new());
-        let record = shape.record(Node(255), piece(0, "a\n"), 0);
+        let record = shape.records(Node(255), piece(0, "a\n"), 0).swap_remove(0);
         // printf 'a\n' | md5sum
         assert_eq!(record.partition_key, "60b725f10c9c85c70d97880dfe8191b3");
         assert_eq!(record.hash_key, None);
@@ -189,8 +191,8 @@ mod tests {
     fn an_append_is_as_small_as_the_flow_wants_it() {
         let mut shape = agent(PartitionKeys::Deterministic, Vec::new());
         let mut sizes = |lengths: &[usize]| -> Vec<usize> {
-            let record = |&length: &usize| shape.record(Node(1), piece(0, &"x".repeat(length)), 0);
-            let records = lengths.iter().map(record).collect();
+            let record = |&length: &usize| shape.records(Node(1), piece(0, &"x".repeat(length)), 0);
+            let records = lengths.iter().flat_map(record).collect();
             shape.appends(records).iter().map(Vec::len).collect()
         };
         assert_eq!(sizes(&[1; 7]), [3, 3, 1]);
@@ -198,6 +200,6 @@ mod tests {
         assert_eq!(sizes(&[2_000, 2_000]), [1, 1], "a record is sent whatever its size");
         assert_eq!(sizes(&[]), [0]);
         assert!(!shape.says_alive());
-        assert_eq!(Shape::Lines.appends(Vec::new()).len(), 1);
+        assert_eq!(Shape::Lines(Limits { bytes: 1, lines: 1, age_ms: 0 }).appends(Vec::new()).len(), 1);
     }
 }

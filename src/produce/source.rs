@@ -15,7 +15,7 @@ use crate::{
     clock::Clock,
     engine::time::Timestamp,
     produce::{
-        ProduceError, READ_BYTES, Read,
+        Limits, ProduceError, READ_BYTES, Read,
         records::{Noted, Records},
         shape::{AgentShape, Shape},
     },
@@ -43,9 +43,9 @@ pub enum Input {
 
 impl Input {
     /// What becomes a record of it.
-    pub(crate) fn shape(&self) -> Shape {
+    pub(crate) fn shape(&self, limits: Limits) -> Shape {
         match self {
-            Self::Files(_) | Self::Stdin => Shape::Lines,
+            Self::Files(_) | Self::Stdin => Shape::Lines(limits),
             Self::Agent(_, shape) => {
                 // Without randomness keys still spread; only two processes may then use the same ones.
                 Shape::Agent { shape: Arc::clone(shape), random: getrandom::u64().unwrap_or_default() }
@@ -60,8 +60,8 @@ pub(crate) struct Wires {
     pub(crate) acknowledged: Receiver<(u64, u64)>,
     pub(crate) stop: Stop,
     pub(crate) clock: Clock,
-    /// How long lines are gathered.
-    pub(crate) age: Duration,
+    /// How long lines are gathered, and how many bytes.
+    pub(crate) limits: Limits,
 }
 
 /// What is being read.
@@ -101,12 +101,11 @@ impl Source {
     pub(crate) fn start(self, wires: Wires, tasks: &mut JoinSet<Result<(), ProduceError>>) {
         match self {
             Self::Files(tailer, records) if blocking::is_one_thread() => {
-                tasks
-                    .spawn(Files { tailer, records, draining: false, settling_since: None }.read_here(wires));
+                tasks.spawn(Files::new(tailer, records, wires.limits).read_here(wires));
             }
             Self::Files(tailer, records) => {
                 tasks.spawn_blocking(move || {
-                    Files { tailer, records, draining: false, settling_since: None }.read_all(&wires);
+                    Files::new(tailer, records, wires.limits).read_all(&wires);
                     Ok(())
                 });
             }
@@ -125,6 +124,7 @@ struct Files {
     draining: bool,
     /// Since when there is nothing left but to wait for what settles by itself.
     settling_since: Option<Timestamp>,
+    gathering: Gathering,
 }
 
 /// What to do behind a turn.
@@ -139,18 +139,25 @@ enum Next {
 }
 
 impl Files {
+    fn new(tailer: Box<Tailer>, records: Option<Box<Records>>, limits: Limits) -> Self {
+        let gathering = Gathering::new(limits);
+        Self { tailer, records, draining: false, settling_since: None, gathering }
+    }
+
     fn read_all(mut self, wires: &Wires) {
         while wires.stop.phase() < Phase::Stop {
             let (read, next) = self.turn(wires);
+            self.gathering.note(read.pieces.iter().map(|piece| piece.data.len()).sum());
             if !read.is_empty() && wires.sender.blocking_send(read).is_err() {
                 return;
             }
             match next {
                 Next::Read => {}
                 Next::Wait => {
-                    self.tailer.wait(IDLE);
-                    // Lines come in bursts: what gathers now travels in one record.
-                    std::thread::sleep(wires.age);
+                    if self.tailer.wait(IDLE) {
+                        // Lines come in bursts: what gathers now travels in one record.
+                        std::thread::sleep(self.gathering.pause());
+                    }
                 }
                 Next::End => return,
             }
@@ -167,7 +174,7 @@ impl Files {
             match next {
                 Next::Read => {}
                 Next::Wait => {
-                    let rest = self.tailer.refresh().max(wires.age);
+                    let rest = self.tailer.refresh().max(self.gathering.longest);
                     // An error says that the time is over.
                     let phase = if self.draining { Phase::Stop } else { Phase::Drain };
                     let _ = tokio::time::timeout(rest, wires.stop.reached(phase)).await;
@@ -253,5 +260,60 @@ fn log(notice: &Notice) {
         tracing::warn!("{notice}");
     } else {
         tracing::info!("{notice}");
+    }
+}
+
+/// How long lines are gathered: until a record is full, by what came in the pause before, and no longer than they may wait.
+#[derive(Debug)]
+struct Gathering {
+    longest: Duration,
+    bytes: usize,
+    pause: Duration,
+    /// Bytes read since the last pause.
+    read: usize,
+}
+
+/// The shortest pause: where it is not enough, a turn reads more than one record.
+const SHORTEST: Duration = Duration::from_millis(5);
+
+impl Gathering {
+    fn new(limits: Limits) -> Self {
+        let longest = Duration::from_millis(limits.age_ms);
+        Self { longest, bytes: limits.bytes, pause: longest, read: 0 }
+    }
+
+    fn note(&mut self, bytes: usize) {
+        self.read += bytes;
+    }
+
+    fn pause(&mut self) -> Duration {
+        #[expect(clippy::cast_precision_loss, reason = "a share of a pause")]
+        let share = self.bytes as f64 / std::mem::take(&mut self.read).max(1) as f64;
+        // What is longer than any pause does not fit a duration.
+        let pause = Duration::try_from_secs_f64(self.pause.max(SHORTEST).as_secs_f64() * share);
+        self.pause = pause.unwrap_or(self.longest).max(SHORTEST).min(self.longest);
+        self.pause
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_gathered_until_a_record_is_full() {
+        let mut gathering = Gathering::new(Limits { bytes: 1_000, lines: 10, age_ms: 200 });
+        let mut pause = |bytes| {
+            gathering.note(bytes);
+            gathering.pause().as_millis()
+        };
+        assert_eq!(pause(0), 200);
+        assert_eq!(pause(500), 200, "no longer than they may wait");
+        assert_eq!(pause(4_000), 50);
+        assert_eq!(pause(1_000), 50);
+        assert_eq!(pause(1_000_000), 5, "no pause is shorter");
+        assert_eq!(pause(500), 10);
+        assert_eq!(pause(0), 200);
+        assert_eq!(Gathering::new(Limits { bytes: 1, lines: 1, age_ms: 1 }).pause().as_millis(), 1);
     }
 }

@@ -54,7 +54,7 @@ fn sending(until: usize) -> (Sending<Notes>, std::sync::mpsc::Receiver<(u64, u64
         writer: Notes { given: Vec::new(), until },
         acked: BTreeMap::new(),
         durable,
-        shape: Shape::Lines,
+        shape: Shape::Lines(Limits { bytes: 512 * 1_024, lines: 10_000, age_ms: 0 }),
         read_bytes: 0,
         sent_bytes: 0,
         stop: channel().1,

@@ -263,10 +263,11 @@ impl Tailer {
         self.scan_wanted |= self.empties.values().any(|empty| changes.written.contains(&empty.path));
     }
 
-    /// Waits until there may be something to poll, a [`Waker`] wakes it or `timeout` is over.
-    pub fn wait(&self, timeout: Duration) {
+    /// Waits until there may be something to poll, a [`Waker`] wakes it or `timeout` is over; then it says false.
+    #[must_use]
+    pub fn wait(&self, timeout: Duration) -> bool {
         let most = if self.scan_wanted { SCAN_GAP_MS } else { u64::MAX }.min(self.settings.refresh_ms);
-        self.watcher.wait(timeout.min(Duration::from_millis(most)));
+        self.watcher.wait(timeout.min(Duration::from_millis(most)))
     }
 
     /// How long a change may go unnoticed where nothing tells of it.

@@ -144,8 +144,8 @@ impl Watcher {
         trouble
     }
 
-    /// Waits until something changes, a [`Waker`] wakes it or `timeout` is over.
-    pub(crate) fn wait(&self, timeout: Duration) {
+    /// Waits until something changes, a [`Waker`] wakes it or `timeout` is over; then it says false.
+    pub(crate) fn wait(&self, timeout: Duration) -> bool {
         let idle = |changes: &mut Changes| !changes.woken && !changes.names && changes.written.is_empty();
         let changes = self.shared.lock();
         let waited = self.shared.signal.wait_timeout_while(changes, timeout, idle);
@@ -154,6 +154,7 @@ impl Watcher {
             let gathered = self.shared.signal.wait_timeout_while(changes, GATHER, |changes| !changes.woken);
             drop(gathered);
         }
+        !result.timed_out()
     }
 
     /// What happened since the last call.

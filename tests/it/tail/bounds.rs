@@ -270,12 +270,12 @@ fn a_change_wakes_and_is_read_without_a_scan_of_its_own() {
     rig.poll();
     rig.append("a.log", &text(1..2));
     while rig.lines().len() < 2 {
-        rig.tailer().wait(Duration::from_mins(1));
+        let _ = rig.tailer().wait(Duration::from_mins(1));
         rig.poll_once(READ_SIZE);
     }
     rig.append("b.log", &text(2..3));
     while rig.lines().len() < 3 {
-        rig.tailer().wait(Duration::from_mins(1));
+        let _ = rig.tailer().wait(Duration::from_mins(1));
         rig.pass(100);
         rig.poll_once(READ_SIZE);
     }
@@ -283,7 +283,7 @@ fn a_change_wakes_and_is_read_without_a_scan_of_its_own() {
     rig.append("a.log", &text(3..4));
     rig.append("c.log", &text(4..5));
     while rig.lines().len() < 5 {
-        rig.tailer().wait(Duration::from_mins(1));
+        let _ = rig.tailer().wait(Duration::from_mins(1));
         rig.pass(100);
         rig.poll_once(READ_SIZE);
     }
