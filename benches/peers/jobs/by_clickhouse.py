@@ -21,18 +21,19 @@ REGEX = r"""
               || '(?:[1-9]\\d\\d|-) (?:\\d+|-) "[^"]*" "[^"]*"$') AS groups
           FROM file({log:String}, 'LineAsString', 'line String'))"""
 
-# A line that no expression takes has an empty minute, and one whose time is none has NULL.
+# A line that no expression takes has an empty minute, and so no time. Mapped into memory, as chDB does by itself, the whole log
+# would count as memory of the process.
 JOB = """
     SELECT formatDateTime(start, '%Y-%m-%dT%H:%i:%SZ', 'UTC') AS windowStart,
            if(owners.Host = '', 'Unknown', owners.ApplicationName) AS applicationName, owners.Contact AS contact,
            sum(requests) AS responseCount
     FROM (SELECT host, toStartOfFiveMinutes(assumeNotNull(time)) AS start, 1 AS requests
-          FROM (SELECT host, parseDateTimeInJodaSyntaxOrNull(minute, 'dd/MMM/yyyy:HH:mm', 'UTC') AS time FROM ({lines}))
+          FROM (SELECT host, parseDateTimeOrNull(minute, '%d/%b/%Y:%H:%i', 'UTC') AS time FROM ({lines}))
           WHERE time IS NOT NULL) AS requests
     LEFT JOIN file({{reference:String}}, 'CSVWithNames', 'Host String, ApplicationName String, Contact String') AS owners
            ON requests.host = owners.Host
     GROUP BY start, applicationName, contact ORDER BY start, applicationName, contact
-    SETTINGS max_threads = {threads}, max_parsing_threads = {threads}"""
+    SETTINGS max_threads = {threads}, max_parsing_threads = {threads}, storage_file_read_method = 'pread'"""
 
 
 def main() -> None:
