@@ -82,7 +82,7 @@ def logtally(binary: Path | None) -> Peer:
         return [binary or built("--bin", "logtally"), "replay", log, "--reference", reference, "--format", "csv", "--zero-rows",
                 "--threads", str(cores)]
 
-    return Peer("logtally", "with all counters, the heaviest unknown hosts, zero rows, and per response status", command)
+    return Peer("logtally", "everything on; more than the job, see above", command)
 
 
 def log_and_reference(lines: int) -> tuple:
