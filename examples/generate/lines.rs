@@ -10,8 +10,8 @@ use crate::{
 /// The longest that a line is stamped before lines in front of it.
 const DISORDER_MS: usize = 10_000;
 
-/// User agents.
-const AGENTS: usize = 200;
+/// User agents, all different.
+pub(crate) const AGENTS: usize = 200;
 
 /// Targets without their numbers.
 const TARGETS: usize = 400;
@@ -203,12 +203,13 @@ fn push_number(mut number: usize, out: &mut Vec<u8>) {
     out[start..].reverse();
 }
 
+/// Programs have few versions: theirs is the number, so that no two agents are the same.
 fn agent(number: usize, random: &mut Random) -> String {
     let (major, minor) = (random.below(60) + 70, random.below(9_000));
     match number % 10 {
-        7 => format!("curl/8.{}.{}", minor % 12, minor % 3),
-        8 => format!("python-requests/2.{}.{}", major % 33, minor % 4),
-        9 => format!("Apache-HttpClient/4.5.{} (Java/17.0.{})", major % 14, minor % 13),
+        7 => format!("curl/8.{}.{}", number / 10, minor % 3),
+        8 => format!("python-requests/2.{}.{}", number / 10, minor % 4),
+        9 => format!("Apache-HttpClient/4.5.{} (Java/17.0.{})", number / 10, minor % 13),
         _ => format!(
             "Mozilla/5.0 ({}) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{major}.0.{minor}.{} Safari/537.36",
             random.pick(&SYSTEMS),

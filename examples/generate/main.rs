@@ -187,6 +187,14 @@ mod tests {
     }
 
     #[test]
+    fn user_agents_are_distinct_and_all_call() {
+        let (log, _) = log("1", &[]);
+        let whole = log.lines().filter(|line| line.split('"').count() == 7);
+        let agents: BTreeSet<_> = whole.filter_map(|line| line.split('"').nth(5)).collect();
+        assert_eq!(agents.len(), lines::AGENTS);
+    }
+
+    #[test]
     fn hosts_are_distinct_and_four_fifths_are_owned() {
         let hosts = hosts::hosts(1);
         assert_eq!(hosts.iter().collect::<BTreeSet<_>>().len(), 3_000);
