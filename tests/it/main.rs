@@ -12,6 +12,7 @@ mod cli;
 mod contract;
 mod engine;
 mod infra;
+mod leases;
 mod process;
 mod simulation;
 mod sql;
