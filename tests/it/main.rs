@@ -14,6 +14,7 @@ mod engine;
 mod infra;
 mod leases;
 mod process;
+mod scale;
 mod simulation;
 mod sql;
 mod tail;
