@@ -22,8 +22,8 @@ ANALYZE_SECONDS, ANALYZE_MB = 0.99, 293
 PRODUCE_SECONDS, PRODUCE_MB = 0.64, 293
 RUN_SECONDS, RUN_LINES = 8.4, 10_000_000
 STREAM_MB = 676
-LOOK_READS = 0.299
-SHARD_WRITES = 0.339
+LOOK_READS = 0.300
+SHARD_WRITES = 0.338
 MEASURED = (
     ("bytes of a line", f"{LINE_BYTES}", "`cargo run --release --example generate -- --out access.log`, `wc`"),
     ("lines in zstd", f"1 / {ZSTD}", "blocks of 57 KB of that log, level 3"),
@@ -31,7 +31,7 @@ MEASURED = (
     ("`produce` to Kinesis", f"{PRODUCE_SECONDS} CPU s for {PRODUCE_MB} MB of lines", "the same"),
     ("`run` on one machine", f"{RUN_SECONDS} CPU s for {RUN_LINES:,} lines", "`/usr/bin/time -v logtally run --once`"),
     ("its stream", f"{STREAM_MB} MB/s written and read back", "`cargo bench --bench stream -- 4096`"),
-    ("looks at leases", f"{LOOK_READS} read units/s a worker and shard", "`cargo run --release --no-default-features --example leases`, RCU/s of *one dies*"),
+    ("looks at leases", f"{LOOK_READS:.3f} read units/s a worker and shard", "`cargo run --release --no-default-features --example leases`, RCU/s of *one dies*"),
     ("renewals and cuts", f"{SHARD_WRITES} write units/s a shard", "the same, WCU/s"),
 )
 
