@@ -1,9 +1,16 @@
 //! Which worker reads which shard, after the rules of the Kinesis Client Library 2. Asks no service and no clock.
 //!
+//! That library steals one lease at a time, and takes all that are open at once. Here a worker steals half of what it
+//! lacks, and takes at most a hundred at once: else a fleet on ten thousand shards takes hours to come to rest.
+//!
 //! Every write to a lease raises its counter. A worker is alive as long as others see the counters of its leases rise;
 //! each of them measures that with a monotonic clock of its own, so that no two clocks are ever compared.
+//!
+//! `S` names a shard and `W` a worker: a simulation of ten thousand shards gives them numbers.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, hash::Hash};
+
+use hashbrown::HashMap;
 
 use crate::backend::ShardId;
 
@@ -11,25 +18,28 @@ use crate::backend::ShardId;
 const CYCLE_MARGIN_MS: u64 = 25;
 /// After so many leases' time an orphan is taken by anybody, whatever the fair share (KCL 2, `DynamoDBLeaseTaker`).
 const VERY_OLD: u64 = 3;
+/// Leases that one look takes at most: they are taken one after the other, and renewals wait. It is also what a fleet
+/// that starts on an empty table, where each worker thinks itself alone, wastes.
+const MOST_TAKEN: usize = 100;
 
 /// Whose a lease is, as its item says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Owner {
+pub enum Owner<W = String> {
     /// Nobody's: it was never taken, or given up.
     Nobody,
     /// This worker's.
     Me,
     /// This other worker's, which may be dead.
-    Other(String),
+    Other(W),
 }
 
 /// A lease, as its item shows it.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct Seen<S = ShardId, W = String> {
     /// Of which shard.
-    pub shard: ShardId,
+    pub shard: S,
     /// Whose it is.
-    pub owner: Owner,
+    pub owner: Owner<W>,
     /// Raised by each write.
     pub counter: u64,
     /// The shard was read to its end and nothing of it is left to send: nobody needs the lease.
@@ -51,9 +61,9 @@ pub enum Standing {
 
 /// What to do next.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub struct Plan<S = ShardId> {
     /// The leases to take, on the condition that their counters are still those that were seen.
-    pub take: Vec<ShardId>,
+    pub take: Vec<S>,
     /// What is to be taken is a living worker's; see [`Book::stole`].
     pub steals: bool,
     /// Some lease is in hands of which nobody knows whether they live.
@@ -62,38 +72,40 @@ pub struct Plan {
 
 /// What a worker has seen of the leases. Times are milliseconds of its own monotonic clock.
 #[derive(Debug)]
-pub struct Book {
+pub struct Book<S = ShardId, W = String> {
     lease_ms: u64,
-    watched: BTreeMap<ShardId, Watched>,
-    /// No lease is stolen before: at first the dead are found out, and then a busy worker loses one a cycle to each
-    /// newcomer.
+    watched: HashMap<S, Watched<W>>,
+    /// No lease is stolen before: at first the dead are found out, and then others see what was stolen, and look again.
     steal_from_ms: Option<u64>,
 }
 
 #[derive(Debug)]
-struct Watched {
-    owner: Owner,
+struct Watched<W> {
+    owner: Owner<W>,
     counter: u64,
     since_ms: u64,
     /// Somebody's write was seen since the watch began.
     moved: bool,
 }
 
-impl Book {
+impl<S: Clone + Eq + Hash, W: Clone + Ord> Book<S, W> {
     /// Nothing seen yet of leases that last this long, in milliseconds.
     #[must_use]
     pub fn new(lease_ms: u64) -> Self {
-        Self { lease_ms, watched: BTreeMap::new(), steal_from_ms: None }
+        Self { lease_ms, watched: HashMap::new(), steal_from_ms: None }
     }
 
     /// Notes what a look at the table showed.
-    pub fn look(&mut self, now_ms: u64, seen: &[Seen]) {
+    pub fn look(&mut self, now_ms: u64, seen: &[Seen<S, W>]) {
         for Seen { shard, owner, counter, .. } in seen {
-            let (owner, counter) = (owner.clone(), *counter);
             match self.watched.get_mut(shard) {
-                Some(known) if known.counter == counter && known.owner == owner => {}
-                Some(known) => *known = Watched { owner, counter, since_ms: now_ms, moved: true },
+                Some(known) if known.counter == *counter && known.owner == *owner => {}
+                Some(known) => {
+                    known.owner.clone_from(owner);
+                    (known.counter, known.since_ms, known.moved) = (*counter, now_ms, true);
+                }
                 None => {
+                    let (owner, counter) = (owner.clone(), *counter);
                     let first = Watched { owner, counter, since_ms: now_ms, moved: false };
                     self.watched.insert(shard.clone(), first);
                 }
@@ -103,9 +115,10 @@ impl Book {
 
     /// What is to be thought of `lease` as it was last looked at.
     #[must_use]
-    pub fn standing(&self, now_ms: u64, lease: &Seen) -> Standing {
-        let silent_ms = self.silent_ms(now_ms, lease);
-        let moved = self.watched.get(&lease.shard).is_some_and(|known| known.moved);
+    pub fn standing(&self, now_ms: u64, lease: &Seen<S, W>) -> Standing {
+        let watched = self.watched.get(&lease.shard);
+        let silent_ms = watched.map_or(0, |known| now_ms.saturating_sub(known.since_ms));
+        let moved = watched.is_some_and(|known| known.moved);
         match lease.owner {
             Owner::Me => Standing::Mine,
             Owner::Nobody => Standing::Open,
@@ -115,13 +128,13 @@ impl Book {
         }
     }
 
-    /// Which of the leases that were just looked at this worker is to take: its fair share of what is open, else one
-    /// that another worker has too many of. `random` decides between equals.
-    pub fn plan(&mut self, now_ms: u64, seen: &[Seen], mut random: impl FnMut() -> u64) -> Plan {
+    /// Which of the leases that were just looked at this worker is to take: its fair share of what is open, else half
+    /// of what it lacks, of workers that have too many. `random` decides between equals.
+    pub fn plan(&mut self, now_ms: u64, seen: &[Seen<S, W>], mut random: impl FnMut() -> u64) -> Plan<S> {
         let may_steal = self.may_steal(now_ms);
-        let wanted: Vec<&Seen> = seen.iter().filter(|lease| !lease.ended).collect();
+        let wanted: Vec<&Seen<S, W>> = seen.iter().filter(|lease| !lease.ended).collect();
         let (mut mine, mut open, mut undecided) = (0, Vec::new(), false);
-        let mut loads: BTreeMap<&str, Vec<&Seen>> = BTreeMap::new();
+        let mut loads: BTreeMap<&W, Vec<&Seen<S, W>>> = BTreeMap::new();
         for &lease in &wanted {
             match (self.standing(now_ms, lease), &lease.owner) {
                 (Standing::Open, _) => open.push((!self.is_very_old(now_ms, lease), random(), lease)),
@@ -136,11 +149,16 @@ impl Book {
         let need = target.saturating_sub(mine);
         open.sort_by_key(|(young, random, _)| (*young, *random));
         let due = open.iter().enumerate().filter(|(at, (young, ..))| *at < need || !young);
-        let mut take: Vec<ShardId> = due.map(|(_, (.., lease))| lease.shard.clone()).collect();
-        let stolen =
-            if may_steal && open.is_empty() { too_many(&loads, target, need, &mut random) } else { None };
-        take.extend(stolen.map(|lease| lease.shard.clone()));
-        Plan { take, steals: stolen.is_some(), undecided }
+        let mut take: Vec<S> = due.map(|(_, (.., lease))| lease.shard.clone()).collect();
+        let stolen = if may_steal && open.is_empty() {
+            surplus(&loads, target, need, &mut random)
+        } else {
+            Vec::new()
+        };
+        take.extend(stolen.iter().map(|lease| lease.shard.clone()));
+        undecided |= take.len() > MOST_TAKEN;
+        take.truncate(MOST_TAKEN);
+        Plan { take, steals: !stolen.is_empty(), undecided }
     }
 
     /// A lease was stolen: the next waits for a cycle. Who lost the race for one tries again at the next look.
@@ -157,25 +175,30 @@ impl Book {
         (self.lease_ms + CYCLE_MARGIN_MS) * 2
     }
 
-    fn is_very_old(&self, now_ms: u64, lease: &Seen) -> bool {
-        self.silent_ms(now_ms, lease) > self.lease_ms * VERY_OLD
-    }
-
-    fn silent_ms(&self, now_ms: u64, lease: &Seen) -> u64 {
-        self.watched.get(&lease.shard).map_or(0, |known| now_ms.saturating_sub(known.since_ms))
+    fn is_very_old(&self, now_ms: u64, lease: &Seen<S, W>) -> bool {
+        let since_ms = self.watched.get(&lease.shard).map_or(now_ms, |known| known.since_ms);
+        now_ms.saturating_sub(since_ms) > self.lease_ms * VERY_OLD
     }
 }
 
-/// A lease of the busiest worker, if it has more than its share, or this worker lacks more than one.
-fn too_many<'s>(
-    loads: &BTreeMap<&str, Vec<&'s Seen>>,
+/// Half of what this worker lacks, so that many newcomers do not overshoot, of what others have beyond their share: of each
+/// the first leases, so that two thieves race for one instead of taking two. One of a worker's that has just its share, if
+/// nobody has more, but this one lacks more than one.
+fn surplus<'s, S, W>(
+    loads: &BTreeMap<&W, Vec<&'s Seen<S, W>>>,
     target: usize,
     need: usize,
     random: &mut impl FnMut() -> u64,
-) -> Option<&'s Seen> {
-    let busiest = loads.values().max_by_key(|leases| (leases.len(), random()))?;
-    let has_too_many = (need > 0 && busiest.len() > target) || (need > 1 && busiest.len() == target);
-    busiest.iter().copied().filter(|_| has_too_many).max_by_key(|_| random())
+) -> Vec<&'s Seen<S, W>> {
+    let over = loads.values().filter(|leases| need > 0 && leases.len() > target);
+    let over = over.flat_map(|leases| leases.iter().take(leases.len() - target));
+    let mut over: Vec<(u64, &Seen<S, W>)> = over.map(|lease| (random(), *lease)).collect();
+    over.sort_unstable_by_key(|(random, _)| *random);
+    if !over.is_empty() {
+        return over.into_iter().map(|(_, lease)| lease).take(need.div_ceil(2)).collect();
+    }
+    let full = loads.values().filter(|leases| need > 1 && leases.len() == target).flatten();
+    full.copied().max_by_key(|_| random()).into_iter().collect()
 }
 
 #[cfg(test)]

@@ -274,19 +274,8 @@ impl Holder {
         let mut items = self.process.call("look at leases", read).await?;
         self.release_but(shards).await;
         self.renew(self.lease_ms / 6, &items).await?;
-        let mut seen = Vec::with_capacity(shards.len());
-        for shard in shards {
-            let known = items.remove(&shard.id);
-            if known.is_none() {
-                let key = self.key(&shard.id);
-                let create = move |state: &mut State| {
-                    state.leases.entry(key.clone()).or_default();
-                };
-                self.process.call("create a lease", create).await?;
-            }
-            seen.push(self.seen(shard, known.unwrap_or_default()));
-        }
-        Ok(seen)
+        let mut item = |shard: &Shard| items.remove(&shard.id).unwrap_or_default();
+        Ok(shards.iter().map(|shard| self.seen(shard, item(shard))).collect())
     }
 
     /// What an item shows, unless this worker knows better: it may have written since the look.
@@ -336,6 +325,13 @@ impl Holder {
 
     /// Takes a lease on the condition that it is as it was seen; whether it was.
     async fn take(&self, lease: &Seen) -> Result<bool> {
+        if lease.counter == 0 {
+            let key = self.key(&lease.shard);
+            let create = move |state: &mut State| {
+                state.leases.entry(key.clone()).or_default();
+            };
+            self.process.call("create a lease", create).await?;
+        }
         let me = self.process.name().to_owned();
         let counter = match self.write_if(&lease.shard, lease.counter, None, Change::Take(me.clone())).await?
         {

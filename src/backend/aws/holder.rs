@@ -119,8 +119,9 @@ impl Holder {
         book.look(now_ms, &seen);
         let plan = book.plan(now_ms, &seen, || getrandom::u64().unwrap_or_default());
         let mut missed = false;
-        for lease in seen.iter().filter(|lease| plan.take.contains(&lease.shard)) {
-            match self.take(lease).await {
+        let chosen = |lease: &Seen| plan.take.contains(&lease.shard);
+        for (shard, lease) in shards.iter().zip(&seen).filter(|(_, lease)| chosen(lease)) {
+            match self.take(shard, lease).await {
                 Ok(taken) => {
                     tracing::debug!(shard = %lease.shard, taken, "taking a lease");
                     missed |= !taken;
@@ -166,10 +167,7 @@ impl Holder {
         for _ in 0..ATTEMPTS {
             let key = self.key(&shard.id);
             let item = self.table.read(&key).await?;
-            if item.is_none() {
-                self.table.create(&key, shard).await?;
-            }
-            if self.take(&self.seen(shard, item.unwrap_or_default())).await? {
+            if self.take(shard, &self.seen(shard, item.unwrap_or_default())).await? {
                 return Ok(());
             }
         }
@@ -245,10 +243,10 @@ impl Holder {
                 }
             }
             let mut all = true;
-            for lease in &seen {
+            for (shard, lease) in shards.iter().zip(&seen) {
                 all = match book.standing(now_ms, lease) {
                     Standing::Mine => true,
-                    Standing::Open => self.take(lease).await?,
+                    Standing::Open => self.take(shard, lease).await?,
                     Standing::Living | Standing::Unproven => false,
                 };
                 if !all {
@@ -275,15 +273,8 @@ impl Holder {
             items.into_iter().map(|item| (item.key.clone(), item)).collect();
         self.release_but(shards).await;
         self.renew(self.lease_ms / 6, &items).await?;
-        let mut seen = Vec::with_capacity(shards.len());
-        for (shard, key) in shards.iter().zip(keys) {
-            let known = items.remove(&key);
-            if known.is_none() {
-                self.table.create(&key, shard).await?;
-            }
-            seen.push(self.seen(shard, known.unwrap_or_default()));
-        }
-        Ok(seen)
+        let mut item = |key: &String| items.remove(key).unwrap_or_default();
+        Ok(shards.iter().zip(&keys).map(|(shard, key)| self.seen(shard, item(key))).collect())
     }
 
     /// What an item shows, unless this worker knows better: it may have written since the look.
@@ -338,11 +329,16 @@ impl Holder {
         outcome
     }
 
-    /// Takes a lease on the condition that it is as it was seen; whether it was.
-    async fn take(&self, lease: &Seen) -> Result<bool> {
+    /// Takes a lease on the condition that it is as it was seen; whether it was. One that was never written may have no
+    /// item yet.
+    async fn take(&self, shard: &Shard, lease: &Seen) -> Result<bool> {
+        let key = self.key(&lease.shard);
+        if lease.counter == 0 {
+            self.table.create(&key, shard).await?;
+        }
         let change =
             Change { set: vec![(OWNER, S(self.name.clone()))], add: vec![SWITCHES], remove: Vec::new() };
-        let counter = match self.table.write(&self.key(&lease.shard), lease.counter, None, change).await? {
+        let counter = match self.table.write(&key, lease.counter, None, change).await? {
             Written::Made => lease.counter + 1,
             Written::Refused(Some(there)) if there.owner.as_ref() == Some(&self.name) => there.counter,
             Written::Refused(_) => return Ok(false),
