@@ -15,9 +15,10 @@ use aws_sdk_kinesis::{
     config::{Builder, StalledStreamProtectionConfig},
     error::ProvideErrorMetadata,
     operation::subscribe_to_shard::SubscribeToShardOutput,
+    primitives::Blob,
     types::{
-        ConsumerDescription, ConsumerStatus, ShardIteratorType, StartingPosition, SubscribeToShardEvent,
-        SubscribeToShardEventStream as Sent,
+        ConsumerDescription, ConsumerStatus, Record, ShardIteratorType, StartingPosition,
+        SubscribeToShardEvent, SubscribeToShardEventStream as Sent,
     },
 };
 use aws_smithy_types::DateTime;
@@ -168,6 +169,11 @@ impl Push {
             // A new subscription may begin with what the last one ended with.
             records.retain(|record| follows(&record.sequence_number, last));
         }
+        let apart = |mut record: Record| {
+            let payload = std::mem::replace(&mut record.data, Blob::new(""));
+            (record, payload.into_inner().into())
+        };
+        let records = records.into_iter().map(apart);
         let records = Arc::new(raw(records, position.complete_to));
         let behind_ms = u64::try_from(millis_behind_latest).unwrap_or(0);
         Read { records, taken: 0, asked, behind_ms, end }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use aws_sdk_kinesis::types::Record;
+use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
             payload::Raw,
             position::{Place, Position},
             reader::Read,
-            records::{self, Cursor, arrival},
+            records::{self, Answer, Cursor, arrival},
         },
     },
     engine::time::Timestamp,
@@ -22,8 +23,8 @@ use crate::{
 /// What one call is to give, in bytes: a second's worth of a shard. A call may give 10 MiB, and then the next one has
 /// to wait for 5 s (`GetRecords`).
 const CALL_BYTES: usize = 2 * 1024 * 1024;
-/// Records asked for as long as nobody knows how large they are.
-pub(super) const FIRST_LIMIT: i32 = 1_000;
+/// Records asked for as long as nobody knows how large they are: a few, as many shards may begin at once.
+pub(super) const FIRST_LIMIT: i32 = 5;
 /// After a call that was too much for the shard there is none for a second (`GetRecords`).
 const THROTTLED: Duration = Duration::from_secs(1);
 
@@ -52,7 +53,7 @@ impl Poll {
             };
             let (asked, began) = (cursor.shared.settings.clock.now(), Instant::now());
             self.pace.called(began);
-            let answer = match cursor.records(iterator, self.limit).await {
+            let Answer { answer, payloads } = match cursor.records(iterator, self.limit).await {
                 Ok(Some(answer)) => answer,
                 Ok(None) => {
                     self.iterator = None;
@@ -66,7 +67,7 @@ impl Poll {
             };
             let end = answer.next_shard_iterator.is_none();
             self.iterator = answer.next_shard_iterator;
-            let records = raw(answer.records, position.complete_to);
+            let records = raw(answer.records.into_iter().zip(payloads), position.complete_to);
             let bytes = records.iter().map(|record| record.data.len()).sum();
             self.limit = limit(records.len(), bytes).unwrap_or(self.limit);
             self.pace.got(began, bytes);
@@ -80,9 +81,12 @@ impl Poll {
     }
 }
 
-/// Records as they came, each with the position behind it.
-pub(super) fn raw(records: Vec<Record>, mut complete_to: Timestamp) -> Vec<Raw> {
-    let raw = |record: Record| {
+/// Records with their payloads as they came, each with the position behind it.
+pub(super) fn raw(
+    records: impl IntoIterator<Item = (Record, Bytes)>,
+    mut complete_to: Timestamp,
+) -> Vec<Raw> {
+    let raw = |(record, data): (Record, Bytes)| {
         let arrival = arrival(&record);
         complete_to = complete_to.max(arrival);
         let position = Position { place: Place::Behind(record.sequence_number), complete_to };
@@ -90,7 +94,7 @@ pub(super) fn raw(records: Vec<Record>, mut complete_to: Timestamp) -> Vec<Raw> 
             sequence: SequenceNumber::from(&position),
             key: record.partition_key.unwrap_or_default(),
             arrival,
-            data: record.data.into_inner().into(),
+            data,
         }
     };
     records.into_iter().map(raw).collect()

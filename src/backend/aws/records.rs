@@ -6,11 +6,12 @@ use aws_sdk_kinesis::{
     types::{Record, ShardIteratorType},
 };
 use aws_smithy_types::DateTime;
+use bytes::Bytes;
 
 use crate::{
     backend::{
         BackendError, Result, ShardId, Stream,
-        aws::{Shared, error::Call, position::Place, shard},
+        aws::{Shared, error::Call, position::Place, shard, sift::Payloads},
     },
     engine::time::Timestamp,
 };
@@ -68,16 +69,36 @@ impl Cursor<'_> {
         answer.shard_iterator.ok_or_else(|| BackendError::Busy { why: format!("{call}: no iterator") })
     }
 
-    /// At most `limit` records from `iterator` on; `None` if the iterator has expired.
-    pub(super) async fn records(&self, iterator: String, limit: i32) -> Result<Option<GetRecordsOutput>> {
-        let name = self.shared.settings.stream(self.stream);
+    /// At most `limit` records from `iterator` on, their payloads apart; `None` if the iterator has expired.
+    pub(super) async fn records(&self, iterator: String, limit: i32) -> Result<Option<Answer>> {
+        let call = Call {
+            action: "kinesis:GetRecords",
+            kind: "stream",
+            name: self.shared.settings.stream(self.stream),
+        };
+        let payloads = Payloads::default();
         let ask = self.shared.clients.kinesis.get_records().shard_iterator(iterator).limit(limit);
-        match ask.send().await {
-            Ok(read) => Ok(Some(read)),
+        match ask.customize().interceptor(payloads.clone()).send().await {
+            Ok(answer) => {
+                let payloads = payloads.take();
+                if payloads.len() != answer.records.len() {
+                    return Err(BackendError::Busy {
+                        why: format!("{call}: an answer with records that hold nothing"),
+                    });
+                }
+                Ok(Some(Answer { answer, payloads }))
+            }
             Err(error) if error.code() == Some("ExpiredIteratorException") => Ok(None),
-            Err(error) => Err(Call { action: "kinesis:GetRecords", kind: "stream", name }.fault(error)),
+            Err(error) => Err(call.fault(error)),
         }
     }
+}
+
+/// What `GetRecords` said: the payload of each record stands apart from it.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) answer: GetRecordsOutput,
+    pub(super) payloads: Vec<Bytes>,
 }
 
 /// When the stream took the record; the epoch if it does not say.
