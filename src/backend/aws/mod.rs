@@ -35,6 +35,7 @@ pub mod reference;
 mod send;
 mod settle;
 mod shard;
+mod start;
 mod stored;
 mod stream;
 mod summary;
