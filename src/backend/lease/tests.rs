@@ -133,8 +133,11 @@ fn what_nobody_takes_for_long_is_taken_beyond_the_fair_share() {
 
 #[test]
 fn a_look_is_due_with_every_third_renewal_or_when_somebody_would_be_found_dead() {
-    assert!(3 * RENEW_MS > LEASE_MS, "who renewed nothing between two looks is dead");
-    assert!(6 * RENEW_MS >= cycle_ms(), "every other look may steal");
+    for lease_ms in [300, 2_000, 10_001] {
+        assert!(3 * renew_every_ms(lease_ms) > lease_ms, "who renewed nothing between two looks is dead");
+        let cycle_ms = Book::<ShardId>::new(lease_ms).cycle_ms();
+        assert!(6 * renew_every_ms(lease_ms) >= cycle_ms, "every other look may steal");
+    }
     let mut book = Book::new(LEASE_MS);
     let mut next = |renewal: u64, counter| {
         let seen = [lease(0, "me", renewal), lease(1, "a", counter)];
