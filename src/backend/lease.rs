@@ -1,7 +1,8 @@
 //! Which worker reads which shard, after the rules of the Kinesis Client Library 2. Asks no service and no clock.
 //!
 //! That library steals one lease at a time, and takes all that are open at once. Here a worker steals half of what it
-//! lacks, and takes at most a hundred at once: else a fleet on ten thousand shards takes hours to come to rest.
+//! lacks, and takes at most a hundred at once: else a fleet on ten thousand shards takes hours to come to rest. That library
+//! looks at others every two leases; here it is every lease, so that what a dead worker read waits for two leases, not four.
 //!
 //! Every write to a lease raises its counter. A worker is alive as long as others see the counters of its leases rise;
 //! each of them measures that with a monotonic clock of its own, so that no two clocks are ever compared.
@@ -14,8 +15,11 @@ use hashbrown::HashMap;
 
 use crate::backend::ShardId;
 
-/// What a cycle is longer than two leases by, in milliseconds (KCL 2, `LeaseCoordinator`).
-const CYCLE_MARGIN_MS: u64 = 25;
+/// What a third of a lease is exceeded by between two renewals, and two leases by a cycle, in milliseconds (KCL 2,
+/// `LeaseCoordinator`, has it for the cycle).
+const MARGIN_MS: u64 = 25;
+/// Renewals in a lease's time, and a little more (KCL 2, `LeaseCoordinator`).
+const RENEWALS: u64 = 3;
 /// After so many leases' time an orphan is taken by anybody, whatever the fair share (KCL 2, `DynamoDBLeaseTaker`).
 const VERY_OLD: u64 = 3;
 /// Leases that one look takes at most: they are taken one after the other, and renewals wait. It is also what a fleet
@@ -68,6 +72,9 @@ pub struct Plan<S = ShardId> {
     pub steals: bool,
     /// Some lease is in hands of which nobody knows whether they live.
     pub undecided: bool,
+    /// With which renewal from now the next look is due: the first that would find somebody dead. In a fleet at rest that
+    /// is the third, for at each look all have written since the last one. If there may be more to take, the next.
+    pub next: u64,
 }
 
 /// What a worker has seen of the leases. Times are milliseconds of its own monotonic clock.
@@ -77,6 +84,14 @@ pub struct Book<S = ShardId, W = String> {
     watched: HashMap<S, Watched<W>>,
     /// No lease is stolen before: at first the dead are found out, and then others see what was stolen, and look again.
     steal_from_ms: Option<u64>,
+    /// Renewals before the next look.
+    rest: u64,
+}
+
+/// How often a worker renews what it holds, in milliseconds.
+#[must_use]
+pub const fn renew_every_ms(lease_ms: u64) -> u64 {
+    lease_ms / RENEWALS + MARGIN_MS
 }
 
 #[derive(Debug)]
@@ -92,10 +107,23 @@ impl<S: Clone + Eq + Hash, W: Clone + Ord> Book<S, W> {
     /// Nothing seen yet of leases that last this long, in milliseconds.
     #[must_use]
     pub fn new(lease_ms: u64) -> Self {
-        Self { lease_ms, watched: HashMap::new(), steal_from_ms: None }
+        Self { lease_ms, watched: HashMap::new(), steal_from_ms: None, rest: 0 }
     }
 
-    /// Notes what a look at the table showed.
+    /// Whether this renewal may do without a look. What was lost shows without one: the renewal is refused.
+    pub const fn may_skip(&mut self) -> bool {
+        let may = self.rest > 0;
+        self.rest = self.rest.saturating_sub(1);
+        may
+    }
+
+    /// The next look is due with this renewal from now, 1 being the next.
+    pub const fn look_with(&mut self, renewal: u64) {
+        self.rest = renewal.saturating_sub(1);
+    }
+
+    /// Notes what a look at the table showed. It may show what was a moment ago: a counter that goes back passes for a
+    /// write, so that nobody counts as dead the sooner for it.
     pub fn look(&mut self, now_ms: u64, seen: &[Seen<S, W>]) {
         for Seen { shard, owner, counter, .. } in seen {
             match self.watched.get_mut(shard) {
@@ -116,9 +144,8 @@ impl<S: Clone + Eq + Hash, W: Clone + Ord> Book<S, W> {
     /// What is to be thought of `lease` as it was last looked at.
     #[must_use]
     pub fn standing(&self, now_ms: u64, lease: &Seen<S, W>) -> Standing {
-        let watched = self.watched.get(&lease.shard);
-        let silent_ms = watched.map_or(0, |known| now_ms.saturating_sub(known.since_ms));
-        let moved = watched.is_some_and(|known| known.moved);
+        let silent_ms = self.silent_ms(now_ms, lease);
+        let moved = self.watched.get(&lease.shard).is_some_and(|known| known.moved);
         match lease.owner {
             Owner::Me => Standing::Mine,
             Owner::Nobody => Standing::Open,
@@ -133,7 +160,7 @@ impl<S: Clone + Eq + Hash, W: Clone + Ord> Book<S, W> {
     pub fn plan(&mut self, now_ms: u64, seen: &[Seen<S, W>], mut random: impl FnMut() -> u64) -> Plan<S> {
         let may_steal = self.may_steal(now_ms);
         let wanted: Vec<&Seen<S, W>> = seen.iter().filter(|lease| !lease.ended).collect();
-        let (mut mine, mut open, mut undecided) = (0, Vec::new(), false);
+        let (mut mine, mut open, mut undecided, mut silent_ms) = (0, Vec::new(), false, 0);
         let mut loads: BTreeMap<&W, Vec<&Seen<S, W>>> = BTreeMap::new();
         for &lease in &wanted {
             match (self.standing(now_ms, lease), &lease.owner) {
@@ -141,6 +168,7 @@ impl<S: Clone + Eq + Hash, W: Clone + Ord> Book<S, W> {
                 (standing, Owner::Other(owner)) => {
                     loads.entry(owner).or_default().push(lease);
                     undecided |= standing == Standing::Unproven;
+                    silent_ms = silent_ms.max(self.silent_ms(now_ms, lease));
                 }
                 (_, Owner::Me | Owner::Nobody) => mine += 1,
             }
@@ -158,7 +186,9 @@ impl<S: Clone + Eq + Hash, W: Clone + Ord> Book<S, W> {
         take.extend(stolen.iter().map(|lease| lease.shard.clone()));
         undecided |= take.len() > MOST_TAKEN;
         take.truncate(MOST_TAKEN);
-        Plan { take, steals: !stolen.is_empty(), undecided }
+        let left_ms = self.lease_ms.saturating_sub(silent_ms);
+        let next = if undecided { 1 } else { left_ms / renew_every_ms(self.lease_ms) + 1 };
+        Plan { take, steals: !stolen.is_empty(), undecided, next }
     }
 
     /// A lease was stolen: the next waits for a cycle. Who lost the race for one tries again at the next look.
@@ -172,12 +202,16 @@ impl<S: Clone + Eq + Hash, W: Clone + Ord> Book<S, W> {
     }
 
     fn cycle_ms(&self) -> u64 {
-        (self.lease_ms + CYCLE_MARGIN_MS) * 2
+        (self.lease_ms + MARGIN_MS) * 2
     }
 
     fn is_very_old(&self, now_ms: u64, lease: &Seen<S, W>) -> bool {
-        let since_ms = self.watched.get(&lease.shard).map_or(now_ms, |known| known.since_ms);
-        now_ms.saturating_sub(since_ms) > self.lease_ms * VERY_OLD
+        self.silent_ms(now_ms, lease) > self.lease_ms * VERY_OLD
+    }
+
+    /// How long ago its last write was first seen.
+    fn silent_ms(&self, now_ms: u64, lease: &Seen<S, W>) -> u64 {
+        self.watched.get(&lease.shard).map_or(0, |known| now_ms.saturating_sub(known.since_ms))
     }
 }
 

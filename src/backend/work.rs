@@ -12,6 +12,10 @@ use crate::{
     stop::{Phase, Stop, Stopper, channel},
 };
 
+/// Looks that a list of the shards is good for: two leases' time. Only where a shard came to its end are there children to
+/// be read, and then it is listed at once.
+const LOOKS_A_LIST: u32 = 6;
+
 /// How the work on one shard ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -53,6 +57,7 @@ where
         stoppers: BTreeMap::new(),
         tasks: JoinSet::new(),
         shards: Vec::new(),
+        good_for: 0,
     };
     let mut failure = None;
     let mut look = Instant::now();
@@ -137,6 +142,8 @@ struct Crew<W, E> {
     tasks: JoinSet<(ShardId, Result<Ended, E>)>,
     /// As they were listed last.
     shards: Vec<Shard>,
+    /// Looks that they are still good for.
+    good_for: u32,
 }
 
 impl<W, E, F> Crew<W, E>
@@ -159,6 +166,7 @@ where
             Ended::Lost => tracing::info!(%shard, "another process reads this shard now"),
             Ended::EndOfShard => {
                 self.finished.insert(shard.clone());
+                self.good_for = 0;
             }
             // One that was stopped because it was lost may come back.
             Ended::CutOff if phase < Phase::Stop => {}
@@ -183,15 +191,20 @@ where
         stream: Stream,
         phase: Phase,
     ) -> Result<bool> {
-        let (shards, is_old) = match backend.shards(stream).await {
-            Ok(shards) => (shards, false),
+        let listed = match self.good_for {
+            0 => backend.shards(stream).await.map(|shards| (shards, LOOKS_A_LIST)),
+            good_for => Ok((self.shards.clone(), good_for)),
+        };
+        let (shards, good_for) = match listed {
+            Ok(listed) => listed,
             Err(BackendError::Busy { why }) => {
                 self.later(&why);
-                (self.shards.clone(), true)
+                (self.shards.clone(), 0)
             }
             Err(error) => return Err(error),
         };
         // What is held is renewed whether the list is new or not.
+        let is_old = good_for == 0;
         if is_old && shards.is_empty() {
             return Ok(false);
         }
@@ -208,13 +221,15 @@ where
         let known = self.finished.len();
         self.finished.extend(held.ended);
         let news = self.finished.len() > known;
+        self.good_for = if news { 0 } else { good_for.saturating_sub(1) };
         self.undecided = held.undecided || news || is_old;
+        let held: BTreeSet<ShardId> = held.shards.into_iter().collect();
         for (shard, stopper) in &self.stoppers {
-            if !held.shards.contains(shard) {
+            if !held.contains(shard) {
                 stopper.set(Phase::Stop);
             }
         }
-        for shard in shards.into_iter().filter(|shard| held.shards.contains(&shard.id)) {
+        for shard in shards.into_iter().filter(|shard| held.contains(&shard.id)) {
             if !self.stoppers.contains_key(&shard.id) {
                 self.begin(shard, phase);
             }

@@ -6,9 +6,11 @@ mod sim;
 
 use sim::{Scenario, Settings};
 
+/// From one look to the next: a lease and a little more.
+const LOOK_MS: u64 = 3 * 3_358;
 /// A dead worker's leases are seen last at a look, count as dead at another, and are taken a little later; a lost race
-/// costs one more.
-const ORPHANED_MS: u64 = 10_000 + 3 * 3_333;
+/// costs a third of that.
+const ORPHANED_MS: u64 = 2 * LOOK_MS + LOOK_MS / 3;
 
 fn settings(seed: u64) -> Settings {
     Settings { shards: 100, workers: 8, seed, lease_ms: 10_000, cut_bytes: 30_000, limit_ms: 600_000 }
@@ -39,13 +41,23 @@ fn what_a_dead_worker_read_is_read_again_soon_after_its_leases_end() {
 
 #[test]
 fn what_a_look_costs_grows_with_the_shards_times_the_workers() {
-    let outcome = sim::run(Scenario::OneDies, &settings(1));
-    let (looks_a_second, items) = (7.0 * 0.3, 100.0);
-    let read = f64::from(u32::try_from(outcome.at_rest.read_units).unwrap());
-    assert!((read / (looks_a_second * items) - 1.0).abs() < 0.1, "{outcome:?}");
-    let large = Settings { cut_bytes: 4_000, ..settings(1) };
-    let large = sim::run(Scenario::OneDies, &large);
-    assert!(large.at_rest.write_units > 3 * outcome.at_rest.write_units, "a cut in the item: {large:?}");
+    let at_rest = |shards, cut_bytes| {
+        let settings = Settings { shards, workers: 11, cut_bytes, ..settings(1) };
+        let outcome = sim::run(Scenario::OneDies, &settings);
+        assert_eq!((outcome.most - outcome.fewest, outcome.wrong.len()), (0, 0), "{outcome:?}");
+        outcome.at_rest
+    };
+    // Ten workers look once a lease; eight items and a half share a unit, and a unit is two without consistency.
+    let (few, many) = (at_rest(500, 30_000), at_rest(2_000, 30_000));
+    for (rates, items) in [(few, 500.0), (many, 2_000.0)] {
+        let read = f64::from(u32::try_from(rates.read_units).unwrap());
+        let expected = 10.0 * items / 17.0 / 10.074;
+        assert!((read / expected - 1.0).abs() < 0.1, "{rates:?}, not {expected}");
+    }
+    assert!(few.list_shards <= 1, "{few:?}");
+    let large = at_rest(500, 4_000);
+    assert!(large.read_units > 7 * few.read_units, "a cut in the item: {large:?}");
+    assert!(large.write_units > 3 * few.write_units, "a cut in the item: {large:?}");
 }
 
 #[test]

@@ -22,8 +22,8 @@ use world::{World, between};
 const LOOK_MS: u64 = 100;
 /// How long a settled fleet runs before something happens: its workers know then who lives, and may steal.
 const SETTLE_MS: u64 = 25_000;
-/// How long the rest is measured, in milliseconds: every cut is saved once.
-const REST_MS: u64 = 15_000;
+/// How long the rest is measured, in milliseconds: every cut is saved four times, and every worker looks six times.
+const REST_MS: u64 = 60_000;
 /// Between two starts of a rolling start.
 const START_EVERY_MS: u64 = 250;
 /// A deploy stops so many parts of the fleet one after the other, and so long after each begins the next.
@@ -180,7 +180,7 @@ impl Fleet {
 
     fn happen(&mut self, step: Step) {
         match step {
-            Step::Start(count) => (0..count).for_each(|_| drop(self.start())),
+            Step::Start(count) => self.start_all(count),
             Step::Kill(count) => self.kill(count),
             Step::Replace(count) => self.replace(count),
         }
@@ -188,7 +188,7 @@ impl Fleet {
 
     /// A fleet that has long been at rest.
     fn settle(&mut self, settings: &Settings) {
-        let workers: Vec<Rc<Worker>> = (0..settings.workers).map(|_| self.start()).collect();
+        let workers: Vec<Rc<Worker>> = (0..settings.workers).map(|_| self.start(settings.lease_ms)).collect();
         for shard in 0..settings.shards {
             let worker = &workers[shard % workers.len()];
             self.world.borrow_mut().settle(shard, worker.id);
@@ -196,12 +196,17 @@ impl Fleet {
         }
     }
 
-    /// Starts a worker; those that start together look at different times within the first third of a lease.
-    fn start(&mut self) -> Rc<Worker> {
+    /// Those that start together begin at different times within the first third of a lease.
+    fn start_all(&mut self, count: usize) {
+        let third = self.world.borrow().settings.lease_ms / 3;
+        (0..count).for_each(|_| drop(self.start(third)));
+    }
+
+    /// Starts a worker at some time within so long.
+    fn start(&mut self, within_ms: u64) -> Rc<Worker> {
         let worker = Rc::new(Worker::new(self.started, &self.world));
         self.started += 1;
-        let third = self.world.borrow().settings.lease_ms / 3;
-        let phase = Duration::from_millis(between(0, third));
+        let phase = Duration::from_millis(between(0, within_ms));
         let mut tasks = JoinSet::new();
         let (holding, saving) = (Rc::clone(&worker), Rc::clone(&worker));
         tasks.spawn_local(async move {
@@ -228,7 +233,7 @@ impl Fleet {
             tasks.abort_all();
             self.stopping.spawn_local(async move { worker.stop().await });
         }
-        (0..count).for_each(|_| drop(self.start()));
+        self.start_all(count);
     }
 
     fn is_balanced(&self) -> bool {
@@ -258,7 +263,7 @@ impl Fleet {
         let (longest_unread_ms, longest_twice_ms) = world.longest_ms();
         let (mut at_rest, mut peak) = (Rates::default(), Rates::default());
         for billed in world.table.billed().range(event_ms / 1_000..).map(|(_, billed)| billed) {
-            peak.read_units = peak.read_units.max(billed.reads);
+            peak.read_units = peak.read_units.max(billed.reads.div_ceil(2));
             peak.write_units = peak.write_units.max(billed.writes);
             peak.list_shards = peak.list_shards.max(billed.lists);
         }
@@ -268,6 +273,7 @@ impl Fleet {
             at_rest.write_units += billed.writes;
             at_rest.list_shards += billed.lists;
         }
+        at_rest.read_units /= 2;
         let seconds = (after - first).max(1);
         for sum in [&mut at_rest.read_units, &mut at_rest.write_units, &mut at_rest.list_shards] {
             *sum /= seconds;

@@ -7,8 +7,10 @@ pub(crate) type WorkerId = u32;
 
 /// What DynamoDB bills a write by, in bytes (developer guide, write consumption).
 const WRITE_UNIT: usize = 1_024;
-/// The same for a consistent read (developer guide, read consumption).
+/// The same for a consistent read; one without consistency is billed half (developer guide, read consumption).
 const READ_UNIT: usize = 4_096;
+/// What a page of a `Scan` ends with.
+const PAGE: usize = 1_024 * 1_024;
 /// Names and values of an item without owner, position and cut: what `backend::aws::table` creates.
 const NEW_ITEM: usize = "leaseKey".len()
     + "logtally/analyze/logtally-input/shardId-000000000000".len()
@@ -51,6 +53,7 @@ pub(crate) enum Change {
 /// What DynamoDB billed in one second, and Kinesis answered.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Billed {
+    /// In halves of units.
     pub(crate) reads: u64,
     pub(crate) writes: u64,
     /// Calls of `ListShards`.
@@ -75,11 +78,22 @@ impl Table {
         self.items[shard] = Item { exists: true, owner: Some(owner), counter: 1, saved: true };
     }
 
-    /// An item of a `BatchGetItem`, consistently read: each is billed for itself, a missing one as well.
-    pub(crate) fn read(&mut self, at_ms: u64, shard: usize) -> &Item {
+    /// `GetItem`, consistently read; a missing item is billed as well.
+    pub(crate) fn read(&mut self, at_ms: u64, shard: usize) {
         let units = self.bytes(shard).div_ceil(READ_UNIT).max(1) as u64;
-        self.at(at_ms).reads += units;
-        &self.items[shard]
+        self.at(at_ms).reads += 2 * units;
+    }
+
+    /// A page of a `Scan` without consistency, from this item on: all its bytes are billed at once. What it holds, and where
+    /// the next one begins.
+    pub(crate) fn page(&mut self, at_ms: u64, first: usize) -> (&[Item], Option<usize>) {
+        let (mut bytes, mut end) = (0, first);
+        while end < self.items.len() && bytes < PAGE {
+            bytes += self.bytes(end);
+            end += 1;
+        }
+        self.at(at_ms).reads += bytes.div_ceil(READ_UNIT).max(1) as u64;
+        (&self.items[first..end], Some(end).filter(|end| *end < self.items.len()))
     }
 
     /// Makes the item unless it is there; a refusal is billed as well.

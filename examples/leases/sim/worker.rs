@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use logtally::backend::lease::{Book, Owner, Seen};
+use logtally::backend::lease::{Book, Owner, Seen, renew_every_ms};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
@@ -16,16 +16,16 @@ use super::{
     world::{World, between, random},
 };
 
-/// Items that one call reads (`backend::aws::table`).
-const ITEMS_PER_CALL: usize = 100;
 /// Shards that one call lists (Kinesis, `ListShards`).
 const SHARDS_PER_CALL: usize = 1_000;
+/// Renewals that a list of shards is good for (`backend::work`).
+const LOOKS_A_LIST: u32 = 6;
 /// How often a cut is saved where no row is due (`config`, on AWS).
 const SAVE_EVERY_MS: u64 = 15_000;
-/// How long a call takes, from and to, in milliseconds: DynamoDB promises single digits, and 100 items take longer.
+/// How long a call takes, from and to, in milliseconds: DynamoDB promises single digits, and a page of 1 MB takes longer.
 /// Assumed.
 const CALL_MS: (u64, u64) = (3, 8);
-const BATCH_MS: (u64, u64) = (8, 20);
+const PAGE_MS: (u64, u64) = (20, 60);
 const LIST_MS: (u64, u64) = (20, 60);
 
 /// One worker.
@@ -43,6 +43,8 @@ struct Mine {
     tenures: BTreeMap<usize, Tenant>,
     reading: BTreeSet<usize>,
     renewed_ms: u64,
+    /// Renewals that the list of shards is still good for.
+    good_for: u32,
 }
 
 /// A lease that is held.
@@ -68,10 +70,10 @@ impl Worker {
         self.read(shard);
     }
 
-    /// Looks three times a lease, for ever.
+    /// Renews, and looks where it is time to, for ever.
     pub(crate) async fn hold_on(&self) {
         loop {
-            let next = Instant::now() + Duration::from_millis(self.lease_ms / 3);
+            let next = Instant::now() + Duration::from_millis(renew_every_ms(self.lease_ms));
             self.hold().await;
             sleep_until(next).await;
         }
@@ -122,6 +124,16 @@ impl Worker {
     }
 
     async fn hold(&self) {
+        self.list().await;
+        if self.book.borrow_mut().may_skip() {
+            self.renew(self.lease_ms / 6, |_| false).await;
+        } else {
+            self.share().await;
+        }
+        self.begin().await;
+    }
+
+    async fn share(&self) {
         let seen = self.look().await;
         let now_ms = self.now_ms();
         let plan = {
@@ -130,6 +142,7 @@ impl Worker {
             book.plan(now_ms, &seen, random)
         };
         let chosen: BTreeSet<u32> = plan.take.into_iter().collect();
+        let mut missed = false;
         for shard in (0..seen.len()).filter(|shard| chosen.contains(&number(*shard))) {
             let counter = seen[shard].counter;
             if counter == 0 {
@@ -139,30 +152,39 @@ impl Worker {
             }
             self.call(CALL_MS).await;
             let taken = self.take(shard, counter, plan.steals);
+            missed |= !taken;
             if taken && plan.steals {
                 self.book.borrow_mut().stole(now_ms);
             }
         }
-        self.begin().await;
+        self.book.borrow_mut().look_with(if missed { 1 } else { plan.next });
     }
 
-    /// Every lease after renewing what is held, as the holder sees them.
-    async fn look(&self) -> Vec<Seen<u32, u32>> {
+    /// The shards, unless they are known.
+    async fn list(&self) {
+        let good_for = self.mine.borrow().good_for;
+        self.mine.borrow_mut().good_for = good_for.checked_sub(1).unwrap_or(LOOKS_A_LIST - 1);
+        if good_for > 0 {
+            return;
+        }
         let shards = self.world.borrow().settings.shards;
         for _ in 0..shards.div_ceil(SHARDS_PER_CALL) {
             self.call(LIST_MS).await;
             let now_ms = self.now_ms();
             self.world.borrow_mut().table.list_shards(now_ms);
         }
-        let mut rows = Vec::with_capacity(shards);
-        for first in (0..shards).step_by(ITEMS_PER_CALL) {
-            self.call(BATCH_MS).await;
+    }
+
+    /// Every lease after renewing what is held, as the holder sees them.
+    async fn look(&self) -> Vec<Seen<u32, u32>> {
+        let (mut rows, mut page) = (Vec::new(), Some(0));
+        while let Some(first) = page {
+            self.call(PAGE_MS).await;
             let now_ms = self.now_ms();
             let mut world = self.world.borrow_mut();
-            for shard in first..shards.min(first + ITEMS_PER_CALL) {
-                let item = world.table.read(now_ms, shard);
-                rows.push((item.owner, item.counter));
-            }
+            let (items, next) = world.table.page(now_ms, first);
+            rows.extend(items.iter().map(|item| (item.owner, item.counter)));
+            page = next;
         }
         self.renew(self.lease_ms / 6, |shard| rows[shard].0 != Some(self.id)).await;
         let mut seen = Vec::with_capacity(rows.len());

@@ -2,17 +2,17 @@
 //! conditions of writes, the same order of calls; the table is a map of the world's. Interprets no cut.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex as Sync, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use logtally::backend::{
     BackendError, Checkpoint, Held, Outbox, Result, Shard, ShardId, Stage,
-    lease::{Book, Owner, Seen, Standing},
+    lease::{Book, Owner, Seen, Standing, renew_every_ms},
 };
 use tokio::{
     sync::Mutex,
@@ -22,7 +22,7 @@ use tokio::{
 
 use super::{
     process::{Process, busy},
-    table::{Change, Item},
+    table::{Change, Item, Key},
     world::{State, word},
 };
 
@@ -36,9 +36,17 @@ pub(crate) struct Holder {
     stage: Stage,
     lease_ms: u64,
     began: Instant,
-    book: Mutex<Book>,
+    watch: Mutex<Watch>,
+    an_end: AtomicBool,
     renewed_ms: AtomicU64,
     tenures: Sync<BTreeMap<ShardId, Arc<Tenure>>>,
+}
+
+#[derive(Debug)]
+struct Watch {
+    book: Book,
+    seen: Vec<Seen>,
+    undecided: bool,
 }
 
 #[derive(Debug)]
@@ -63,17 +71,18 @@ impl Holder {
             stage,
             lease_ms,
             began: Instant::now(),
-            book: Mutex::new(Book::new(lease_ms)),
+            watch: Mutex::new(Watch { book: Book::new(lease_ms), seen: Vec::new(), undecided: true }),
+            an_end: AtomicBool::new(false),
             renewed_ms: AtomicU64::new(0),
             tenures: Sync::default(),
         }
     }
 
     pub(crate) const fn every(&self) -> Duration {
-        Duration::from_millis(self.lease_ms / 3)
+        Duration::from_millis(renew_every_ms(self.lease_ms))
     }
 
-    fn key(&self, shard: &ShardId) -> (&'static str, ShardId) {
+    fn key(&self, shard: &ShardId) -> Key {
         (word(self.stage), shard.clone())
     }
 
@@ -90,12 +99,38 @@ impl Holder {
     }
 
     pub(crate) async fn hold(self: &Arc<Self>, shards: &[Shard]) -> Result<Held> {
-        let mut book = self.book.lock().await;
-        let seen = self.look(shards).await?;
+        let mut watch = self.watch.lock().await;
+        let asked = shards.iter().map(|shard| &shard.id);
+        let is_same = asked.eq(watch.seen.iter().map(|lease| &lease.shard));
+        if self.an_end.swap(false, Ordering::Relaxed) || !is_same {
+            watch.book.look_with(1);
+        }
+        if watch.book.may_skip() {
+            self.renew(self.lease_ms / 6, &BTreeMap::new()).await?;
+        } else {
+            self.share(&mut watch, shards).await?;
+        }
+        let mine = self.tenures();
+        let held = watch.seen.iter().filter(|lease| !lease.ended && mine.contains_key(&lease.shard));
+        let ended = watch.seen.iter().filter(|lease| lease.ended);
+        Ok(Held {
+            shards: held.map(|lease| lease.shard.clone()).collect(),
+            ended: ended.map(|lease| lease.shard.clone()).collect(),
+            undecided: watch.undecided,
+        })
+    }
+
+    async fn share(self: &Arc<Self>, watch: &mut Watch, shards: &[Shard]) -> Result<()> {
+        let mut seen = self.look(shards, false).await?;
+        if seen.iter().any(|lease| lease.ended) {
+            seen = self.look(shards, true).await?;
+        }
+        (watch.seen, watch.undecided) = (seen, true);
+        let Watch { book, seen, undecided } = watch;
         let now_ms = self.now_ms();
-        book.look(now_ms, &seen);
+        book.look(now_ms, seen);
         let world = self.process.world();
-        let plan = book.plan(now_ms, &seen, || world.lock().random.next());
+        let plan = book.plan(now_ms, seen, || world.lock().random.next());
         let mut missed = false;
         for lease in seen.iter().filter(|lease| plan.take.contains(&lease.shard)) {
             match self.take(lease).await {
@@ -110,18 +145,13 @@ impl Holder {
                 Err(error) => return Err(error),
             }
         }
-        let mine = self.tenures();
-        let held = seen.iter().filter(|lease| !lease.ended && mine.contains_key(&lease.shard));
-        let ended = seen.iter().filter(|lease| lease.ended);
-        Ok(Held {
-            shards: held.map(|lease| lease.shard.clone()).collect(),
-            ended: ended.map(|lease| lease.shard.clone()).collect(),
-            undecided: plan.undecided || missed,
-        })
+        book.look_with(if missed { 1 } else { plan.next });
+        *undecided = plan.undecided || missed;
+        Ok(())
     }
 
     pub(crate) async fn hold_all(self: &Arc<Self>, shards: &[Shard]) -> Result<()> {
-        let _alone = self.book.lock().await;
+        let _alone = self.watch.lock().await;
         let mut shards = shards.to_vec();
         shards.sort_by(|one, other| one.id.cmp(&other.id));
         let taken = self.take_all(&shards).await;
@@ -134,7 +164,7 @@ impl Holder {
     async fn take_all(self: &Arc<Self>, shards: &[Shard]) -> Result<()> {
         let mut book = Book::new(self.lease_ms);
         loop {
-            let seen = self.look(shards).await?;
+            let seen = self.look(shards, true).await?;
             book.look(self.now_ms(), &seen);
             let now_ms = self.now_ms();
             let living = |lease: &&Seen| book.standing(now_ms, lease) == Standing::Living;
@@ -195,7 +225,11 @@ impl Holder {
             return Err(BackendError::Closed { why });
         }
         let mut tenant = tenure.state.lock().await;
+        let ended = checkpoint.ended;
         self.write(&tenure, &mut tenant, Change::Save(checkpoint, pending)).await?;
+        if ended && !pending {
+            self.an_end.store(true, Ordering::Relaxed);
+        }
         Ok(if pending { Outbox::Pending } else { Outbox::Sent })
     }
 
@@ -243,13 +277,13 @@ impl Holder {
         let key = self.key(shard);
         let name = change.name();
         let write = move |state: &mut State| {
-            let Some(item) = state.leases.get_mut(&key) else { return Err(None) };
+            let Some(item) = state.leases.get(&key) else { return Err(None) };
             if item.counter != counter || owner.is_some() && item.owner != owner {
                 return Err(Some(item.clone()));
             }
-            item.counter += 1;
-            change.make(item);
-            let at = item.position.as_ref().map_or("-", |position| &position.0);
+            state.leases.write(state.trace.now(), &key, &change);
+            let position = state.leases.get(&key).and_then(|item| item.position.as_ref());
+            let at = position.map_or("-", |position| &position.0);
             state.trace.note(format_args!("  {name} of {} {}: {counter}, at {at}", key.0, key.1));
             Ok(())
         };
@@ -265,11 +299,16 @@ impl Holder {
     }
 
     /// Every lease of `shards` as it is after renewing what is held of them; what is held of others is given up.
-    async fn look(self: &Arc<Self>, shards: &[Shard]) -> Result<Vec<Seen>> {
+    /// Unless they are wanted as they are `now`, the items may be as they were a moment ago.
+    async fn look(self: &Arc<Self>, shards: &[Shard], now: bool) -> Result<Vec<Seen>> {
         let keys: Vec<_> = shards.iter().map(|shard| self.key(&shard.id)).collect();
         let read = move |state: &mut State| {
-            let item = |key| state.leases.get(key).cloned().map(|item| (ShardId::clone(&key.1), item));
-            keys.iter().filter_map(item).collect::<BTreeMap<_, _>>()
+            let is_stale = !now && state.random.chance(state.rates.empty);
+            let (items, stale) = state.leases.look(state.trace.now(), &keys, is_stale);
+            if stale > 0 {
+                state.count("stale look");
+            }
+            items
         };
         let mut items = self.process.call("look at leases", read).await?;
         self.release_but(shards).await;
@@ -328,7 +367,7 @@ impl Holder {
         if lease.counter == 0 {
             let key = self.key(&lease.shard);
             let create = move |state: &mut State| {
-                state.leases.entry(key.clone()).or_default();
+                state.leases.create(state.trace.now(), &key);
             };
             self.process.call("create a lease", create).await?;
         }
@@ -346,8 +385,8 @@ impl Holder {
     }
 
     async fn release_but(&self, shards: &[Shard]) {
-        let kept = |held: &ShardId| shards.iter().any(|shard| shard.id == *held);
-        let rest: Vec<ShardId> = self.tenures().keys().filter(|held| !kept(held)).cloned().collect();
+        let kept: BTreeSet<&ShardId> = shards.iter().map(|shard| &shard.id).collect();
+        let rest: Vec<ShardId> = self.tenures().keys().filter(|held| !kept.contains(held)).cloned().collect();
         for shard in rest {
             // Else it runs out.
             let _ = self.release(&shard).await;

@@ -21,7 +21,7 @@ use super::{
     random::Random,
     rates::{Kind, Plan, Rates},
     shards::Shards,
-    table::Item,
+    table::Table,
 };
 
 /// Noon of some day; seeds begin up to a day later.
@@ -54,7 +54,7 @@ pub(crate) struct State {
     /// Who has the lock of a stage on a node.
     pub(crate) locks: BTreeSet<(&'static str, usize)>,
     pub(crate) cuts: BTreeMap<(&'static str, ShardId), Checkpoint>,
-    pub(crate) leases: BTreeMap<(&'static str, ShardId), Item>,
+    pub(crate) leases: Table,
     pub(crate) metrics: BTreeMap<(Series, Timestamp), f64>,
     /// Ids of parcels that the embedded sink has published.
     pub(crate) published: BTreeSet<String>,
@@ -83,7 +83,7 @@ impl World {
             sources: BTreeMap::new(),
             locks: BTreeSet::new(),
             cuts: BTreeMap::new(),
-            leases: BTreeMap::new(),
+            leases: Table::default(),
             metrics: BTreeMap::new(),
             published: BTreeSet::new(),
             ledger: Ledger::default(),
@@ -200,6 +200,10 @@ impl Trace {
 
     pub(crate) const fn hash(&self) -> u64 {
         self.hash
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.began.elapsed()
     }
 
     pub(crate) fn take_lines(&mut self) -> Vec<String> {

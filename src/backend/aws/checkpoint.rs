@@ -169,7 +169,12 @@ impl Leased {
         for object in superseded {
             cut::delete(&self.shared, &object).await;
         }
-        written.map(|()| if pending { Outbox::Pending } else { Outbox::Sent })
+        written.map(|()| {
+            if ended && !pending {
+                self.holder.note_end();
+            }
+            if pending { Outbox::Pending } else { Outbox::Sent }
+        })
     }
 
     /// Puts the cut where it goes, or into what `change` will write; the object if it is one.

@@ -4,21 +4,17 @@
 //! finds another owner in an item has lost the lease, and forgets it; there is no way back but to take it again.
 
 use std::{
-    collections::BTreeMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use aws_sdk_dynamodb::types::AttributeValue::S;
 use dashmap::DashMap;
-use tokio::{
-    sync::Mutex,
-    task::JoinSet,
-    time::{Instant, sleep},
-};
+use tokio::{sync::Mutex, task::JoinSet, time::Instant};
 
 use crate::backend::{
     BackendError, Held, Result, Shard, ShardId, Stage,
@@ -26,7 +22,7 @@ use crate::backend::{
         Shared,
         table::{Change, Item, OWNER, SWITCHES, Table, Written},
     },
-    lease::{Book, Owner, Seen, Standing},
+    lease::{self, Book, Owner, Seen},
 };
 
 /// How often a write starts again because an earlier one of this worker arrived late; then the table is busy.
@@ -40,15 +36,26 @@ pub(super) struct Holder {
     pub(super) table: Table,
     /// `pipeline/stage/stream/`
     prefix: String,
-    stage: Stage,
-    lease_ms: u64,
+    pub(super) stage: Stage,
+    pub(super) lease_ms: u64,
     /// Who this is: no two holders have the same name, in one process neither.
     pub(super) name: String,
     began: Instant,
-    book: Mutex<Book>,
+    pub(super) watch: Mutex<Watch>,
+    /// A shard was ended since the last look.
+    an_end: AtomicBool,
     /// When all leases were last renewed.
     renewed_ms: AtomicU64,
     tenures: DashMap<ShardId, Arc<Tenure>>,
+}
+
+/// What was seen of all leases, and when they are to be looked at again.
+#[derive(Debug)]
+pub(super) struct Watch {
+    book: Book,
+    /// As the last look showed the leases, in the order of the shards that were asked for.
+    seen: Vec<Seen>,
+    undecided: bool,
 }
 
 /// A lease from taking it to losing it. Who makes a write holds the lock.
@@ -88,15 +95,25 @@ impl Holder {
             lease_ms: settings.lease_ms,
             name: format!("{}-{random:016x}", settings.worker),
             began: Instant::now(),
-            book: Mutex::new(Book::new(settings.lease_ms)),
+            watch: Mutex::new(Watch {
+                book: Book::new(settings.lease_ms),
+                seen: Vec::new(),
+                undecided: true,
+            }),
+            an_end: AtomicBool::new(false),
             renewed_ms: AtomicU64::new(0),
             tenures: DashMap::new(),
         })
     }
 
-    /// How often [`Self::hold`] is to be called: three times a lease (KCL 2, `LeaseCoordinator`).
+    /// How often [`Self::hold`] is to be called.
     pub(super) fn every(&self) -> Duration {
-        Duration::from_millis(self.lease_ms / 3)
+        Duration::from_millis(lease::renew_every_ms(self.lease_ms))
+    }
+
+    /// The end of a shard was saved, and nothing of it is left to send: its children may be read.
+    pub(super) fn note_end(&self) {
+        self.an_end.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn key(&self, shard: &ShardId) -> String {
@@ -111,16 +128,45 @@ impl Holder {
         BackendError::Closed { why: format!("{shard} is not held by {} any more", self.name) }
     }
 
-    /// As the port has it.
+    /// As the port has it. The others are looked at when it is time to, when other shards are asked for, and when this
+    /// worker ended one.
     pub(super) async fn hold(self: &Arc<Self>, shards: &[Shard]) -> Result<Held> {
-        let mut book = self.book.lock().await;
-        let seen = self.look(shards).await?;
+        let mut watch = self.watch.lock().await;
+        let asked = shards.iter().map(|shard| &shard.id);
+        let is_same = asked.eq(watch.seen.iter().map(|lease| &lease.shard));
+        if self.an_end.swap(false, Ordering::Relaxed) || !is_same {
+            watch.book.look_with(1);
+        }
+        if watch.book.may_skip() {
+            self.renew(self.lease_ms / 6, &HashMap::new()).await?;
+        } else {
+            self.share(&mut watch, shards).await?;
+        }
+        let held = watch.seen.iter().filter(|lease| !lease.ended && self.tenures.contains_key(&lease.shard));
+        let ended = watch.seen.iter().filter(|lease| lease.ended);
+        Ok(Held {
+            shards: held.map(|lease| lease.shard.clone()).collect(),
+            ended: ended.map(|lease| lease.shard.clone()).collect(),
+            undecided: watch.undecided,
+        })
+    }
+
+    /// Looks at every lease, and takes what is to be taken. What the look shows may be a moment old: every write has its
+    /// condition. But an end is believed only as it is now, for there may have been a start since that made the cut anew.
+    async fn share(self: &Arc<Self>, watch: &mut Watch, shards: &[Shard]) -> Result<()> {
+        let mut seen = self.look(shards, false).await?;
+        if seen.iter().any(|lease| lease.ended) {
+            seen = self.look(shards, true).await?;
+        }
+        // Undecided until all is taken: that may be cancelled.
+        (watch.seen, watch.undecided) = (seen, true);
+        let Watch { book, seen, undecided } = watch;
         let now_ms = self.now_ms();
-        book.look(now_ms, &seen);
-        let plan = book.plan(now_ms, &seen, || getrandom::u64().unwrap_or_default());
+        book.look(now_ms, seen);
+        let plan = book.plan(now_ms, seen, || getrandom::u64().unwrap_or_default());
+        let chosen: HashSet<&ShardId> = plan.take.iter().collect();
         let mut missed = false;
-        let chosen = |lease: &Seen| plan.take.contains(&lease.shard);
-        for (shard, lease) in shards.iter().zip(&seen).filter(|(_, lease)| chosen(lease)) {
+        for (shard, lease) in shards.iter().zip(&*seen).filter(|(shard, _)| chosen.contains(&shard.id)) {
             match self.take(shard, lease).await {
                 Ok(taken) => {
                     tracing::debug!(shard = %lease.shard, taken, "taking a lease");
@@ -136,26 +182,9 @@ impl Holder {
                 Err(error) => return Err(error),
             }
         }
-        let held = seen.iter().filter(|lease| !lease.ended && self.tenures.contains_key(&lease.shard));
-        let ended = seen.iter().filter(|lease| lease.ended);
-        Ok(Held {
-            shards: held.map(|lease| lease.shard.clone()).collect(),
-            ended: ended.map(|lease| lease.shard.clone()).collect(),
-            undecided: plan.undecided || missed,
-        })
-    }
-
-    /// As the port has it. Leases are taken in the order of their shards, so that of several workers the one that has
-    /// the first shard gets all; the others watch it.
-    pub(super) async fn hold_all(self: &Arc<Self>, shards: &[Shard]) -> Result<()> {
-        let _alone = self.book.lock().await;
-        let mut shards = shards.to_vec();
-        shards.sort_by(|one, other| one.id.cmp(&other.id));
-        let taken = self.take_all(&shards).await;
-        if taken.is_err() {
-            self.release_but(&[]).await;
-        }
-        taken
+        book.look_with(if missed { 1 } else { plan.next });
+        *undecided = plan.undecided || missed;
+        Ok(())
     }
 
     /// Takes a lease from whoever holds it.
@@ -229,52 +258,21 @@ impl Holder {
         self.tenures.remove_if(&tenure.shard, |_, now| Arc::ptr_eq(now, tenure));
     }
 
-    async fn take_all(self: &Arc<Self>, shards: &[Shard]) -> Result<()> {
-        // Who was alive before may have been stopped since, to make way.
-        let mut book = Book::new(self.lease_ms);
-        loop {
-            let seen = self.look(shards).await?;
-            book.look(self.now_ms(), &seen);
-            let now_ms = self.now_ms();
-            for lease in &seen {
-                if let (Standing::Living, Owner::Other(owner)) = (book.standing(now_ms, lease), &lease.owner)
-                {
-                    return Err(self.in_use(&lease.shard, owner));
-                }
-            }
-            let mut all = true;
-            for (shard, lease) in shards.iter().zip(&seen) {
-                all = match book.standing(now_ms, lease) {
-                    Standing::Mine => true,
-                    Standing::Open => self.take(shard, lease).await?,
-                    Standing::Living | Standing::Unproven => false,
-                };
-                if !all {
-                    break;
-                }
-            }
-            if all {
-                return Ok(());
-            }
-            sleep(self.every()).await;
-        }
-    }
-
-    /// Every lease of `shards` as it is after renewing what is held of them; what is held of others is given up.
-    async fn look(self: &Arc<Self>, shards: &[Shard]) -> Result<Vec<Seen>> {
-        let keys: Vec<String> = shards.iter().map(|shard| self.key(&shard.id)).collect();
-        let items = self.table.leases(&keys).await;
+    /// Every lease of `shards` as it is after renewing what is held of them; what is held of others is given up. The leases
+    /// of others are as they are `now`, or were a moment ago.
+    pub(super) async fn look(self: &Arc<Self>, shards: &[Shard], now: bool) -> Result<Vec<Seen>> {
+        let items = self.table.leases(&self.prefix, now).await;
         if items.is_err() {
             // What is held is renewed all the same.
-            self.renew(self.lease_ms / 6, &BTreeMap::new()).await?;
+            self.renew(self.lease_ms / 6, &HashMap::new()).await?;
         }
         let items = items?;
-        let mut items: BTreeMap<String, Item> =
+        let mut items: HashMap<String, Item> =
             items.into_iter().map(|item| (item.key.clone(), item)).collect();
         self.release_but(shards).await;
         self.renew(self.lease_ms / 6, &items).await?;
-        let mut item = |key: &String| items.remove(key).unwrap_or_default();
-        Ok(shards.iter().zip(&keys).map(|(shard, key)| self.seen(shard, item(key))).collect())
+        let mut item = |shard: &Shard| items.remove(&self.key(&shard.id)).unwrap_or_default();
+        Ok(shards.iter().map(|shard| self.seen(shard, item(shard))).collect())
     }
 
     /// What an item shows, unless this worker knows better: it may have written since the look.
@@ -295,12 +293,12 @@ impl Holder {
         if self.now_ms() < self.renewed_ms.load(Ordering::Relaxed) + half {
             return Ok(());
         }
-        self.renew(half, &BTreeMap::new()).await
+        self.renew(half, &HashMap::new()).await
     }
 
     /// Renews what was not written for `after_ms`, and what is another's by `items`; all at once: one slow answer does
     /// not cost the other leases.
-    async fn renew(self: &Arc<Self>, after_ms: u64, items: &BTreeMap<String, Item>) -> Result<()> {
+    async fn renew(self: &Arc<Self>, after_ms: u64, items: &HashMap<String, Item>) -> Result<()> {
         self.renewed_ms.store(self.now_ms(), Ordering::Relaxed);
         let mut tasks = JoinSet::new();
         for tenure in &self.tenures {
@@ -331,7 +329,7 @@ impl Holder {
 
     /// Takes a lease on the condition that it is as it was seen; whether it was. One that was never written may have no
     /// item yet.
-    async fn take(&self, shard: &Shard, lease: &Seen) -> Result<bool> {
+    pub(super) async fn take(&self, shard: &Shard, lease: &Seen) -> Result<bool> {
         let key = self.key(&lease.shard);
         if lease.counter == 0 {
             self.table.create(&key, shard).await?;
@@ -349,10 +347,10 @@ impl Holder {
         Ok(true)
     }
 
-    async fn release_but(&self, shards: &[Shard]) {
-        let kept = |held: &ShardId| shards.iter().any(|shard| shard.id == *held);
-        let rest: Vec<ShardId> =
-            self.tenures.iter().map(|tenure| tenure.key().clone()).filter(|held| !kept(held)).collect();
+    pub(super) async fn release_but(&self, shards: &[Shard]) {
+        let kept: HashSet<&ShardId> = shards.iter().map(|shard| &shard.id).collect();
+        let held = self.tenures.iter().map(|tenure| tenure.key().clone());
+        let rest: Vec<ShardId> = held.filter(|held| !kept.contains(held)).collect();
         for shard in rest {
             if let Err(error) = self.release(&shard).await {
                 tracing::debug!(%shard, %error, "not released");
@@ -360,16 +358,7 @@ impl Holder {
         }
     }
 
-    fn in_use(&self, shard: &ShardId, owner: &str) -> BackendError {
-        let stage = self.stage.as_str();
-        BackendError::Closed {
-            why: format!(
-                "{shard} is being read by worker {owner} of {stage}: stop every {stage}, then start this one"
-            ),
-        }
-    }
-
-    fn now_ms(&self) -> u64 {
+    pub(super) fn now_ms(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }

@@ -36,6 +36,7 @@ mod send;
 mod settle;
 mod shard;
 mod sift;
+mod start;
 mod stored;
 mod stream;
 mod summary;

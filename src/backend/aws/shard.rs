@@ -1,5 +1,7 @@
 //! The shards of a stream, and what one holds at its ends. Reads no more records than that takes.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
 use aws_sdk_kinesis::types;
 
 use crate::{
@@ -70,18 +72,31 @@ fn read(shard: types::Shard, stream: &str) -> Result<Shard> {
 }
 
 /// Every shard behind those of its parents that are listed; else in the order of names.
-fn parents_first(mut shards: Vec<Shard>) -> Vec<Shard> {
-    shards.sort_by(|a, b| a.id.cmp(&b.id));
-    let mut sorted: Vec<Shard> = Vec::with_capacity(shards.len());
-    while !shards.is_empty() {
-        let waits = |shard: &Shard| shards.iter().any(|other| shard.parents.contains(&other.id));
-        let (waiting, ready): (Vec<Shard>, Vec<Shard>) =
-            shards.iter().cloned().partition(|shard| waits(shard));
-        // A circle of parents, which there is not, would go on for ever.
-        let stuck = ready.is_empty();
-        sorted.extend(if stuck { waiting.clone() } else { ready });
-        shards = if stuck { Vec::new() } else { waiting };
+fn parents_first(shards: Vec<Shard>) -> Vec<Shard> {
+    let mut left: BTreeMap<ShardId, Shard> =
+        shards.into_iter().map(|shard| (shard.id.clone(), shard)).collect();
+    let mut children: HashMap<ShardId, Vec<ShardId>> = HashMap::new();
+    let mut waits: HashMap<ShardId, usize> = HashMap::new();
+    for shard in left.values() {
+        for parent in shard.parents.iter().filter(|parent| left.contains_key(*parent)) {
+            children.entry(parent.clone()).or_default().push(shard.id.clone());
+            *waits.entry(shard.id.clone()).or_default() += 1;
+        }
     }
+    let mut ready: BTreeSet<ShardId> = left.keys().filter(|id| !waits.contains_key(*id)).cloned().collect();
+    let mut sorted = Vec::with_capacity(left.len());
+    while let Some(id) = ready.pop_first() {
+        sorted.extend(left.remove(&id));
+        for child in children.remove(&id).into_iter().flatten() {
+            let parents = waits.entry(child.clone()).or_default();
+            *parents = parents.saturating_sub(1);
+            if *parents == 0 {
+                ready.insert(child);
+            }
+        }
+    }
+    // A circle of parents, which there is not, would be left.
+    sorted.extend(left.into_values());
     sorted
 }
 

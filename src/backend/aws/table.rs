@@ -19,11 +19,11 @@ use aws_sdk_dynamodb::{
     Client,
     config::{http::HttpResponse, timeout::TimeoutConfig},
     error::{ProvideErrorMetadata, SdkError},
-    operation::{put_item::PutItemError, update_item::UpdateItemError},
+    operation::{put_item::PutItemError, scan::builders::ScanFluentBuilder, update_item::UpdateItemError},
     primitives::Blob,
     types::{
         AttributeValue::{self, B, Bool, N, S, Ss},
-        KeysAndAttributes, ReturnValuesOnConditionCheckFailure,
+        ReturnValuesOnConditionCheckFailure,
     },
 };
 
@@ -50,11 +50,6 @@ const PARENTS: &str = "parentShardId";
 pub(super) const TRIM_HORIZON: &str = "TRIM_HORIZON";
 /// [`CHECKPOINT`] of a shard that was read to its end.
 pub(super) const SHARD_END: &str = "SHARD_END";
-
-/// Items that one call reads (DynamoDB, `BatchGetItem`).
-const ITEMS_PER_CALL: usize = 100;
-/// Calls until a throttled table has given every item that was asked for; then it is busy.
-const CALLS: usize = 4;
 
 /// An item, or as much of it as was asked for.
 #[derive(Clone, Debug, Default)]
@@ -106,28 +101,14 @@ impl Table {
         Self { client: Client::from_conf(config), name: shared.settings.table.clone() }
     }
 
-    /// The leases alone, of those `keys` that there are, as they are now: that a shard was ended once must not be
-    /// seen after its cut was made anew. What it costs goes by the size of the items nevertheless (DynamoDB, read
-    /// consumption).
-    pub(super) async fn leases(&self, keys: &[String]) -> Result<Vec<Item>> {
-        let mut items = Vec::with_capacity(keys.len());
-        for keys in keys.chunks(ITEMS_PER_CALL) {
-            let mut asked = Some(leases_of(keys).map_err(|why| BackendError::failed("a request", why))?);
-            for _ in 0..CALLS {
-                let Some(asking) = asked.take() else { break };
-                let call = self.client.batch_get_item().request_items(&self.name, asking).send();
-                let answer = call.await.map_err(|error| self.fault("dynamodb:BatchGetItem", error))?;
-                for item in answer.responses.into_iter().flatten().flat_map(|(_, items)| items) {
-                    items.push(self.item(item)?);
-                }
-                asked = answer.unprocessed_keys.and_then(|mut left| left.remove(&self.name));
-            }
-            if asked.is_some() {
-                let why = format!("dynamodb:BatchGetItem on table {}: throttled", &self.name);
-                return Err(BackendError::Busy { why });
-            }
-        }
-        Ok(items)
+    /// The leases alone, without cuts, of every item whose key begins with `prefix`, in no order; as they are `now`, or
+    /// for half of the price as they were a moment ago. What it costs goes by the size of the whole table nevertheless, but
+    /// the items of a page share their units (DynamoDB, read consumption).
+    pub(super) async fn leases(&self, prefix: &str, now: bool) -> Result<Vec<Item>> {
+        let names = [KEY, OWNER, COUNTER, CHECKPOINT, PENDING];
+        let projection = names.map(|name| format!("#{name}")).join(", ");
+        let call = self.client.scan().consistent_read(now).projection_expression(projection);
+        self.pages(call.set_expression_attribute_names(Some(names.map(name).into())), prefix).await
     }
 
     /// The whole item as it is now.
@@ -140,12 +121,15 @@ impl Table {
 
     /// Every whole item whose key begins with `prefix`, in no order.
     pub(super) async fn scan(&self, prefix: &str) -> Result<Vec<Item>> {
-        let call = self
-            .client
-            .scan()
+        self.pages(self.client.scan(), prefix).await
+    }
+
+    /// A table may hold the leases of other stages and pipelines, and a page nothing else.
+    async fn pages(&self, call: ScanFluentBuilder, prefix: &str) -> Result<Vec<Item>> {
+        let call = call
             .table_name(&self.name)
-            .filter_expression("begins_with(#key, :prefix)")
-            .expression_attribute_names("#key", KEY)
+            .filter_expression(format!("begins_with(#{KEY}, :prefix)"))
+            .expression_attribute_names(format!("#{KEY}"), KEY)
             .expression_attribute_values(":prefix", S(prefix.to_owned()));
         let mut pages = call.into_paginator().send();
         let mut items = Vec::new();
@@ -264,7 +248,7 @@ impl Table {
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
-        // The keys are all that can be wrong with a request to read.
+        // The key is all that can be wrong with a request to read an item.
         let about_keys =
             action.ends_with("GetItem") || error.message().is_some_and(|why| why.contains("key"));
         if error.code() == Some("ValidationException") && about_keys {
@@ -314,17 +298,6 @@ pub(super) fn bytes(bytes: Vec<u8>) -> AttributeValue {
 /// Attributes are always named by placeholders: some of them are reserved words.
 fn name(name: &'static str) -> (String, String) {
     (format!("#{name}"), name.to_owned())
-}
-
-fn leases_of(keys: &[String]) -> Result<KeysAndAttributes, impl Error + Send + Sync + 'static> {
-    let names = [KEY, OWNER, COUNTER, CHECKPOINT, PENDING];
-    let keys = keys.iter().map(|key| HashMap::from([(KEY.to_owned(), S(key.clone()))]));
-    KeysAndAttributes::builder()
-        .set_keys(Some(keys.collect()))
-        .consistent_read(true)
-        .projection_expression(names.map(|name| format!("#{name}")).join(", "))
-        .set_expression_attribute_names(Some(names.map(name).into()))
-        .build()
 }
 
 fn is_there(error: &PutItemError) -> bool {

@@ -5,8 +5,9 @@ use proptest::prelude::*;
 use super::*;
 
 const LEASE_MS: u64 = 300;
-/// A look at the table each third of a lease, the writes that follow from it up to so much later.
-const LOOK_MS: u64 = LEASE_MS / 3;
+const THIRD_MS: u64 = LEASE_MS / 3;
+/// From one renewal to the next; the writes that follow from a look come up to so much later.
+const RENEW_MS: u64 = renew_every_ms(LEASE_MS);
 const LATENCY_MS: u64 = 30;
 
 fn lease(number: usize, owner: &str, counter: u64) -> Seen {
@@ -71,8 +72,8 @@ fn a_newcomer_steals_half_of_what_it_lacks_a_cycle_and_nothing_in_the_first() {
         (0..6).map(|number| lease(number, if number < mine { "me" } else { "a" }, counter)).collect()
     };
     for look in 0..50 {
-        let (taken, _) = planned(&mut book, look * LOOK_MS, &held(look, stolen.len()));
-        stolen.extend(vec![look * LOOK_MS; taken]);
+        let (taken, _) = planned(&mut book, look * THIRD_MS, &held(look, stolen.len()));
+        stolen.extend(vec![look * THIRD_MS; taken]);
     }
     let cycle = book.cycle_ms();
     assert_eq!(stolen.len(), 3, "half of six: {stolen:?}");
@@ -83,12 +84,16 @@ fn a_newcomer_steals_half_of_what_it_lacks_a_cycle_and_nothing_in_the_first() {
 fn who_lost_the_race_for_a_lease_steals_at_the_next_look() {
     let mut book: Book = Book::new(LEASE_MS);
     let held = |counter| [lease(0, "a", counter), lease(1, "a", counter)];
-    let looks = 2 * book.cycle_ms() / LOOK_MS;
+    let looks = 2 * book.cycle_ms() / THIRD_MS;
     let stealing = (0..looks).filter(|look| {
-        book.look(look * LOOK_MS, &held(*look));
-        book.plan(look * LOOK_MS, &held(*look), || 0).steals
+        book.look(look * THIRD_MS, &held(*look));
+        book.plan(look * THIRD_MS, &held(*look), || 0).steals
     });
-    assert_eq!(stealing.count() as u64, looks - book.cycle_ms().div_ceil(LOOK_MS), "all but the first cycle");
+    assert_eq!(
+        stealing.count() as u64,
+        looks - book.cycle_ms().div_ceil(THIRD_MS),
+        "all but the first cycle"
+    );
 }
 
 #[test]
@@ -121,9 +126,33 @@ fn what_nobody_takes_for_long_is_taken_beyond_the_fair_share() {
     let seen =
         |counter| [lease(0, "me", counter), lease(1, "a", counter), lease(2, "", 0), lease(3, "me", 0)];
     for look in 0..=9 {
-        assert_eq!(planned(&mut book, look * LOOK_MS, &seen(look)).0, 0, "the other one's to take");
+        assert_eq!(planned(&mut book, look * THIRD_MS, &seen(look)).0, 0, "the other one's to take");
     }
-    assert_eq!(planned(&mut book, 9 * LOOK_MS + 1, &seen(10)).0, 1);
+    assert_eq!(planned(&mut book, 9 * THIRD_MS + 1, &seen(10)).0, 1);
+}
+
+#[test]
+fn a_look_is_due_with_every_third_renewal_or_when_somebody_would_be_found_dead() {
+    for lease_ms in [300, 2_000, 10_001] {
+        assert!(3 * renew_every_ms(lease_ms) > lease_ms, "who renewed nothing between two looks is dead");
+        let cycle_ms = Book::<ShardId>::new(lease_ms).cycle_ms();
+        assert!(6 * renew_every_ms(lease_ms) >= cycle_ms, "every other look may steal");
+    }
+    let mut book = Book::new(LEASE_MS);
+    let mut next = |renewal: u64, counter| {
+        let seen = [lease(0, "me", renewal), lease(1, "a", counter)];
+        book.look(renewal * RENEW_MS, &seen);
+        book.plan(renewal * RENEW_MS, &seen, || 0).next
+    };
+    assert_eq!(next(0, 1), 1, "nobody is known to live");
+    assert_eq!([next(1, 2), next(4, 3)], [3, 3]);
+    assert_eq!([next(5, 3), next(6, 3)], [2, 1], "looks that came early");
+    assert_eq!(book.standing(7 * RENEW_MS, &lease(1, "a", 3)), Standing::Open);
+
+    book.look_with(3);
+    assert_eq!([(); 4].map(|()| book.may_skip()), [true, true, false, false]);
+    book.look_with(1);
+    assert!(!book.may_skip());
 }
 
 /// What happens to the fleet.
@@ -222,6 +251,13 @@ impl Fleet {
 
     fn act(&mut self, at: usize) {
         let Some(seen) = self.workers[at].seen.take() else {
+            if self.workers[at].book.may_skip() {
+                let mut worker = self.workers.remove(at);
+                self.renew(&mut worker);
+                worker.next_ms = self.now_ms + RENEW_MS - LATENCY_MS + self.random() % LATENCY_MS;
+                self.workers.insert(at, worker);
+                return;
+            }
             let name = self.workers[at].name.clone();
             let view = |(number, row): (usize, &Row)| {
                 let owner = if row.owner == name { "me" } else { &row.owner };
@@ -232,9 +268,7 @@ impl Fleet {
             return;
         };
         let mut worker = self.workers.remove(at);
-        for (lease, counter) in std::mem::take(&mut worker.held) {
-            worker.held.extend(self.write(lease, counter, &worker.name).map(|counter| (lease, counter)));
-        }
+        self.renew(&mut worker);
         let clock_ms = self.now_ms + worker.ahead_ms;
         worker.book.look(clock_ms, &seen);
         let plan = worker.book.plan(clock_ms, &seen, || self.random());
@@ -245,8 +279,15 @@ impl Fleet {
             }
             worker.held.extend(taken.map(|counter| (number, counter)));
         }
-        worker.next_ms = self.now_ms + LOOK_MS - LATENCY_MS + self.random() % LATENCY_MS;
+        worker.book.look_with(plan.next);
+        worker.next_ms = self.now_ms + RENEW_MS - LATENCY_MS + self.random() % LATENCY_MS;
         self.workers.insert(at, worker);
+    }
+
+    fn renew(&mut self, worker: &mut Worker) {
+        for (lease, counter) in std::mem::take(&mut worker.held) {
+            worker.held.extend(self.write(lease, counter, &worker.name).map(|counter| (lease, counter)));
+        }
     }
 
     /// Who believes to hold what it lost finds out before it could have been thought dead itself.
@@ -256,7 +297,7 @@ impl Fleet {
                 let Row { owner, changed_ms, .. } = &self.table[*lease];
                 let lost_ms = self.now_ms - changed_ms;
                 assert!(
-                    *owner == worker.name || lost_ms <= LOOK_MS + LATENCY_MS,
+                    *owner == worker.name || lost_ms <= RENEW_MS + LATENCY_MS,
                     "{} holds {lease}",
                     worker.name
                 );
@@ -311,8 +352,9 @@ proptest! {
         fleet.happen(Event::Join);
         fleet.run((leases as u64 + 3) * cycle_ms());
         fleet.happen(Event::Die(0));
-        // Seen last at a look, counted as dead at another, and both a little late.
-        fleet.run(LEASE_MS + 2 * (LOOK_MS + LATENCY_MS) + LATENCY_MS);
+        // Seen last at a look, a lease's time after the death; counted as dead at another, a lease and at most a renewal
+        // later; and each renewal a little late.
+        fleet.run(LEASE_MS + (3 + 1) * (RENEW_MS + LATENCY_MS) + LATENCY_MS);
         prop_assert_eq!(fleet.loads(), [leases]);
     }
 }

@@ -13,6 +13,7 @@ mod lambda;
 mod leases;
 mod line;
 mod lives;
+mod looks;
 mod metrics;
 pub(crate) mod moto;
 mod reference;

@@ -1,0 +1,182 @@
+//! What a worker asks of DynamoDB and Kinesis to share the shards, and how often. Asks neither: a stub answers.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use logtally::{
+    backend::{
+        Backend, BackendError, CheckpointStore, Stage, Stream,
+        aws::{Aws, Clients, Settings},
+        work::{Ended, each_shard},
+    },
+    clock::Clock,
+    stop::{Phase, channel},
+};
+use serde_json::{Value, json};
+
+use super::{stub::Stub, workers::shards};
+
+const PREFIX: &str = "default/analyze/logtally-input/";
+
+/// The operations that were asked for, and the requests.
+type Asked = Arc<Mutex<Vec<(String, Value)>>>;
+
+/// Notes what it is asked, and answers writes with success.
+async fn stub<F>(asked: &Asked, answer: F) -> Stub
+where
+    F: Fn(&str, &Value) -> Value + Clone + Send + Sync + 'static,
+{
+    let asked = Arc::clone(asked);
+    Stub::start(move |operation, request| {
+        asked.lock().unwrap().push((operation.to_owned(), request.clone()));
+        match operation {
+            "PutItem" | "UpdateItem" => (200, json!({})),
+            _ => (200, answer(operation, request)),
+        }
+    })
+    .await
+}
+
+async fn aws(stub: &Stub) -> Aws {
+    let settings = Settings { lease_ms: 900, ..Settings::new("one", Clock::system()) };
+    Aws::open(Clients::new(&stub.config), settings).await.unwrap()
+}
+
+fn item(shard: usize, owner: Option<&str>, counter: u64, checkpoint: &str) -> Value {
+    let key = format!("{PREFIX}shardId-{shard:012}");
+    let mut item = json!({
+        "leaseKey": {"S": key}, "leaseCounter": {"N": counter.to_string()}, "checkpoint": {"S": checkpoint},
+    });
+    if let Some(owner) = owner {
+        item["leaseOwner"] = json!({"S": owner});
+    }
+    item
+}
+
+fn count(asked: &Asked, operation: &str) -> usize {
+    asked.lock().unwrap().iter().filter(|(name, _)| name == operation).count()
+}
+
+/// Of each look whether it was consistent.
+fn looks(asked: &Asked) -> Vec<bool> {
+    let asked = asked.lock().unwrap();
+    let scans = asked.iter().filter(|(name, _)| name == "Scan");
+    scans.map(|(_, request)| request["ConsistentRead"] == true).collect()
+}
+
+#[tokio::test]
+async fn an_end_is_believed_only_as_it_is_now() {
+    let asked = Asked::default();
+    let stub = stub(&asked, |_, request| {
+        // A start made the cut anew; who reads without consistency sees what was.
+        let is_now = request["ConsistentRead"] == true;
+        let seen = if is_now { item(0, None, 6, "TRIM_HORIZON") } else { item(0, None, 5, "SHARD_END") };
+        json!({"Items": [seen]})
+    })
+    .await;
+    let store = aws(&stub).await.checkpoints(Stage::Analyze).await.unwrap();
+    let held = store.hold(&shards(1)).await.unwrap();
+    assert_eq!((held.shards.len(), held.ended.len()), (1, 0), "{held:?}");
+    assert_eq!(looks(&asked), [false, true]);
+}
+
+#[tokio::test]
+async fn a_look_goes_through_pages_of_other_pipelines_leases() {
+    let asked = Asked::default();
+    let stub = stub(&asked, |_, request| {
+        if request["ExclusiveStartKey"].is_null() {
+            return json!({"Items": [], "LastEvaluatedKey": {"leaseKey": {"S": "another/analyze/s/shard"}}});
+        }
+        // The key begins alike, for whoever named a stream so.
+        let mut foreign = item(0, Some("x"), 3, "1");
+        foreign["leaseKey"] = json!({"S": format!("{PREFIX}more/shardId-000000000000")});
+        json!({"Items": [foreign, item(0, Some("other"), 3, "1")]})
+    })
+    .await;
+    let store = aws(&stub).await.checkpoints(Stage::Analyze).await.unwrap();
+    let held = store.hold(&shards(1)).await.unwrap();
+    assert!(held.shards.is_empty() && held.ended.is_empty() && held.undecided, "{held:?}");
+    assert_eq!((count(&asked, "PutItem"), count(&asked, "UpdateItem")), (0, 0), "nothing was to be had");
+    assert_eq!(looks(&asked), [false, false], "a page each");
+    for (_, request) in asked.lock().unwrap().iter() {
+        assert_eq!(request["FilterExpression"], "begins_with(#leaseKey, :prefix)");
+        assert_eq!(request["ExpressionAttributeValues"], json!({":prefix": {"S": PREFIX}}));
+    }
+}
+
+#[tokio::test]
+async fn every_third_renewal_looks_and_so_does_who_asks_for_other_shards() {
+    let asked = Asked::default();
+    let stub = stub(&asked, |_, _| json!({"Items": []})).await;
+    let store = aws(&stub).await.checkpoints(Stage::Analyze).await.unwrap();
+    let shards = shards(2);
+    let mut looked = Vec::new();
+    for _ in 0..7 {
+        assert_eq!(store.hold(&shards).await.unwrap().shards.len(), 2);
+        looked.push(looks(&asked).len());
+    }
+    assert_eq!(looked, [1, 1, 1, 2, 2, 2, 3]);
+    assert_eq!(store.hold(&shards[1..]).await.unwrap().shards, [shards[1].id.clone()]);
+    assert_eq!(looks(&asked).len(), 4);
+}
+
+#[tokio::test]
+async fn shards_are_listed_for_every_sixth_look_and_at_once_when_one_ends() {
+    let asked = Asked::default();
+    let listed = Arc::clone(&asked);
+    let stub = stub(&asked, move |operation, _| match operation {
+        "ListShards" => {
+            let range = json!({"StartingHashKey": "0", "EndingHashKey": u128::MAX.to_string()});
+            let shard = |number: u32, parent: Option<&str>| {
+                json!({
+                    "ShardId": format!("shardId-{number:012}"), "HashKeyRange": range, "ParentShardId": parent,
+                    "SequenceNumberRange": {"StartingSequenceNumber": "1"},
+                })
+            };
+            // It is split after the second list.
+            let lists = count(&listed, "ListShards");
+            let child = (lists > 2).then(|| shard(1, Some("shardId-000000000000")));
+            let shards: Vec<Value> = [shard(0, None)].into_iter().chain(child).collect();
+            json!({"Shards": shards})
+        }
+        _ => json!({"Items": []}),
+    })
+    .await;
+    let aws = aws(&stub).await;
+    let store = aws.checkpoints(Stage::Analyze).await.unwrap();
+    let (stopper, stop) = channel();
+    let stopper = Arc::new(stopper);
+    let at_end = Arc::new(Mutex::new((0, 0)));
+    let calls = Arc::clone(&asked);
+    let noted = Arc::clone(&at_end);
+    let work = move |shard: logtally::backend::Shard, _| {
+        let (calls, stopper, noted) = (Arc::clone(&calls), Arc::clone(&stopper), Arc::clone(&noted));
+        async move {
+            if !shard.parents.is_empty() {
+                stopper.set(Phase::Stop);
+                return Ok::<Ended, BackendError>(Ended::Stopped);
+            }
+            let mut writes = None;
+            // Until the renewal that comes with the second list was made.
+            while writes.is_none_or(|writes| count(&calls, "UpdateItem") == writes) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                if count(&calls, "ListShards") == 2 {
+                    writes = writes.or_else(|| Some(count(&calls, "UpdateItem")));
+                }
+            }
+            *noted.lock().unwrap() = (writes.unwrap(), looks(&calls).len());
+            Ok(Ended::EndOfShard)
+        }
+    };
+    each_shard(&aws, &store, Stream::Input, stop, work).await.unwrap();
+    let (writes, looked) = *at_end.lock().unwrap();
+    assert!(writes >= 6, "taken and renewed meanwhile: {writes}");
+    let after = (count(&asked, "ListShards"), looks(&asked).len() - looked);
+    assert_eq!(
+        after,
+        (3, 1),
+        "its end was reason enough to list the shards, and the next look found the child"
+    );
+}
