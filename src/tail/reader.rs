@@ -42,8 +42,9 @@ impl Tailer {
                     return false;
                 }
             }
-            if !progress {
-                return again.is_empty();
+            if !progress && again.len() == waiting.len() {
+                // All wait for files that are half unpacked and out of sight now: the next scan finds those, or not.
+                return true;
             }
             waiting = again;
         }
