@@ -15,7 +15,7 @@ fn the_scripts_are_python_and_the_driver_starts() {
     let parse =
         "import ast, pathlib, sys\nfor name in sys.argv[1:]: ast.parse(pathlib.Path(name).read_text(), name)";
     let jobs = ["clickhouse", "duckdb", "polars"].map(|engine| format!("benches/peers/jobs/by_{engine}.py"));
-    let mut arguments = vec!["-c", parse, "benches/peers/launch.py"];
+    let mut arguments = vec!["-c", parse, "benches/peers/launch.py", "benches/pipeline", "benches/curves"];
     arguments.extend(jobs.iter().map(String::as_str));
     succeed(&arguments);
 
