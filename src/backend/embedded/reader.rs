@@ -82,7 +82,7 @@ impl Reader {
                 let conn = Mutex::new(conn);
                 Ok((Scan { stream, shard, conn }, row.id, position))
             };
-            open().map_err(|fault| fault.at(&opening.path))
+            open().map_err(|fault| opening.explain(fault))
         })
         .await?;
         Ok(Self {
@@ -117,8 +117,8 @@ impl Reader {
     }
 
     async fn look(&self) -> Result<Found> {
-        let (scan, position, path) = (Arc::clone(&self.scan), self.position, self.store.path.clone());
-        blocking(move || scan.look(position).map_err(|fault| fault.at(&path))).await
+        let (scan, position, store) = (Arc::clone(&self.scan), self.position, Arc::clone(&self.store));
+        blocking(move || scan.look(position).map_err(|fault| store.explain(fault))).await
     }
 
     /// Waits until this process appends to the shard, or it is time to look for what others did.

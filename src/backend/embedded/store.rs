@@ -113,7 +113,7 @@ impl Store {
     }
 
     /// What went wrong, or why that could not but go wrong.
-    fn explain(&self, fault: Fault) -> BackendError {
+    pub(super) fn explain(&self, fault: Fault) -> BackendError {
         self.identity.check().err().unwrap_or_else(|| fault.at(&self.path))
     }
 
