@@ -19,7 +19,7 @@ pub const READ_SIZE: usize = 512 * 1024;
 ///
 /// `end == start + data.len()`, except for a line longer than [`MAX_LINE`]: it is alone in its piece, `data` holds
 /// its first [`MAX_LINE`] bytes and a newline, and `end` is behind the real one. Only the very last line of a file
-/// may lack its newline.
+/// may lack its newline; if that is longer by one byte, `data` lacks it, too, so that it is always shorter than it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
     /// The life of the file.
@@ -38,11 +38,15 @@ impl Piece {
         Self { generation, start, end, data: data.to_vec() }
     }
 
-    /// An overlong line from `start` to `end`, of which `first` holds at least what is kept.
+    /// An overlong line from `start` to `end`, of which `first` holds at least what is kept. It is shorter than what it
+    /// stands for: so everybody knows it.
     pub(crate) fn cut(generation: u64, start: u64, end: u64, first: &[u8]) -> Self {
         let mut data = Vec::with_capacity(MAX_LINE + 1);
         data.extend_from_slice(first.get(..MAX_LINE).unwrap_or(first));
-        data.push(b'\n');
+        // Of a last line without newline and with one byte too many, a newline in its place would hide that it was cut.
+        if data.len() as u64 + 1 < end - start {
+            data.push(b'\n');
+        }
         Self { generation, start, end, data }
     }
 }
@@ -297,7 +301,12 @@ mod tests {
                 assert_eq!(at / CHUNK, chunk, "a line starts in another chunk");
                 if content.len() > MAX_LINE {
                     assert_eq!(at, piece.start, "an overlong line is alone");
-                    assert_eq!(piece.data, [&content[..MAX_LINE], b"\n"].concat());
+                    let newline: &[u8] = if line.len() > MAX_LINE + 1 { b"\n" } else { b"" };
+                    assert_eq!(piece.data, [&content[..MAX_LINE], newline].concat());
+                    assert!(
+                        (piece.data.len() as u64) < piece.end - piece.start,
+                        "who gets it knows that it was cut"
+                    );
                     assert_eq!(piece.end, at + line.len() as u64);
                 } else {
                     let from = usize::try_from(at - piece.start).unwrap();
@@ -344,6 +353,17 @@ mod tests {
         check(&data, &pieces);
         assert_eq!(pieces.len(), 2);
         assert_eq!(pieces[1].data, b"short\n");
+    }
+
+    /// A review found that the second of them was taken for a whole line.
+    #[test]
+    fn the_last_line_may_be_overlong_by_any_number_of_bytes() {
+        for length in [MAX_LINE, MAX_LINE + 1, MAX_LINE + 2, MAX_LINE + 3] {
+            for newline in ["", "\n"] {
+                let data = "first\n".to_owned() + &"x".repeat(length) + newline;
+                check(data.as_bytes(), &pieces(data.as_bytes(), vec![READ_SIZE]));
+            }
+        }
     }
 
     proptest! {
