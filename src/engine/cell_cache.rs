@@ -25,7 +25,11 @@ impl CellCache {
     #[inline]
     pub(crate) fn add(&mut self, key: Key, bytes: u64, cells: &mut Vec<(Key, Cell)>) {
         let index = slot_of(key);
-        let Some(slot) = self.slots.get_mut(index) else { return };
+        let Some(slot) = self.slots.get_mut(index) else {
+            // There is no such index; but no count may hang on that.
+            cells.push((key, Cell { count: 1, bytes }));
+            return;
+        };
         if slot.1.count == 0 {
             self.counting.push(index);
             slot.0 = key;

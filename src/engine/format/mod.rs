@@ -63,7 +63,6 @@ use crate::engine::reason::Malformed;
 pub struct LogFormat {
     text: Arc<str>,
     program: Arc<Program>,
-    straight: Option<Straight>,
 }
 
 impl LogFormat {
@@ -123,7 +122,7 @@ impl LogFormat {
 
     /// How plain lines are read by their marks, if they can be.
     pub(crate) fn straight(&self) -> Option<Straight> {
-        self.straight
+        Straight::of(&self.program)
     }
 
     /// The name of the format that parses most of `lines`, if any does; of equals the one with most fields.
@@ -134,8 +133,7 @@ impl LogFormat {
 
     fn new(text: &str, client: Option<&str>, open_end: bool) -> Result<Self, FormatError> {
         let program = compile::compile(text, client, open_end)?;
-        let straight = Straight::of(&program);
-        Ok(Self { text: text.into(), program: Arc::new(program), straight })
+        Ok(Self { text: text.into(), program: Arc::new(program) })
     }
 }
 
