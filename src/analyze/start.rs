@@ -222,7 +222,7 @@ pub(crate) fn outgoing(parcels: &[Parcel]) -> Vec<Outgoing> {
     let record = |parcel: &Parcel| Outgoing {
         partition_key: parcel.id.clone(),
         hash_key: Some(parcel.hash_key),
-        data: parcel.lines.clone().into(),
+        data: parcel.lines.clone(),
     };
     parcels.iter().map(record).collect()
 }

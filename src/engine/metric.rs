@@ -1,9 +1,11 @@
 //! Metrics: which series a row adds to, and by how much. Publishes nothing.
 
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{
-    row::{Health, Output, Row},
+    row::{Health, Output},
     time::Timestamp,
 };
 
@@ -59,33 +61,57 @@ pub struct Datum {
     pub value: f64,
 }
 
-/// What one line of the output stream adds to the metrics.
+/// What lines of the output stream add to the metrics: one datum a series and timestamp, in that order.
 #[must_use]
-pub fn datums(output: &Output) -> Vec<Datum> {
-    match output {
-        Output::Row(row) => of_row(row),
-        Output::Health(tagged) => of_health(&tagged.row).into(),
+pub fn datums(outputs: &[Output]) -> Vec<Datum> {
+    let mut requests: HashMap<_, u64, FixedState> = HashMap::default();
+    let mut responses: HashMap<_, u64, FixedState> = HashMap::default();
+    let mut books: HashMap<_, f64, FixedState> = HashMap::default();
+    // Anybody may have written the row.
+    let add = |sum: &mut u64, count| *sum = sum.saturating_add(count);
+    for output in outputs {
+        match output {
+            Output::Row(row) => {
+                let (application, start, count) =
+                    (row.application_name.as_str(), row.window_start, row.response_count);
+                add(requests.entry((application, start)).or_default(), count);
+                if count > 0 {
+                    add(
+                        responses.entry((application, start, status_class(row.response))).or_default(),
+                        count,
+                    );
+                }
+            }
+            Output::Health(tagged) => {
+                for (name, value) in of_health(&tagged.row) {
+                    *books.entry((name, tagged.row.window_start)).or_default() += value;
+                }
+            }
+        }
     }
-}
-
-/// `2xx`, or `none` where the log has `-`.
-#[must_use]
-pub fn status_class(response: Option<u16>) -> String {
-    response.map_or_else(|| "none".to_owned(), |status| format!("{}xx", status / 100))
-}
-
-fn of_row(row: &Row) -> Vec<Datum> {
-    let application = ("ApplicationName".to_owned(), row.application_name.clone());
-    let class = ("StatusClass".to_owned(), status_class(row.response));
-    let value = float(row.response_count);
-    let mut datums = vec![datum(REQUEST_COUNT, vec![application.clone()], row.window_start, value)];
-    if row.response_count > 0 {
-        datums.push(datum(RESPONSE_COUNT, vec![application, class], row.window_start, value));
+    let name = |application: &str| ("ApplicationName".to_owned(), application.to_owned());
+    let mut datums = Vec::with_capacity(requests.len() + responses.len() + books.len());
+    for ((application, start), count) in requests {
+        datums.push(datum(REQUEST_COUNT, vec![name(application)], start, float(count)));
     }
+    for ((application, start, class), count) in responses {
+        let class =
+            ("StatusClass".to_owned(), class.map_or_else(|| "none".to_owned(), |class| format!("{class}xx")));
+        datums.push(datum(RESPONSE_COUNT, vec![name(application), class], start, float(count)));
+    }
+    for ((metric, start), value) in books {
+        datums.push(datum(metric, Vec::new(), start, value));
+    }
+    datums.sort_unstable_by(|a, b| (&a.series, a.timestamp).cmp(&(&b.series, b.timestamp)));
     datums
 }
 
-fn of_health(health: &Health) -> [Datum; 6] {
+/// The first digit of the status, if there is one.
+fn status_class(response: Option<u16>) -> Option<u16> {
+    response.map(|status| status / 100)
+}
+
+fn of_health(health: &Health) -> [(&'static str, f64); 6] {
     let counters = &health.counters;
     let heartbeat = if health.on_time { health.share } else { 0 };
     [
@@ -96,7 +122,6 @@ fn of_health(health: &Health) -> [Datum; 6] {
         (HEARTBEAT, float(heartbeat) / 1e9),
         (SILENT_PRODUCERS, float(health.silent_producers)),
     ]
-    .map(|(name, value)| datum(name, Vec::new(), health.window_start, value))
 }
 
 fn datum(name: &str, dimensions: Vec<(String, String)>, timestamp: Timestamp, value: f64) -> Datum {

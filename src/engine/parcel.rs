@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use md5::{Digest, Md5};
+use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{
@@ -26,24 +28,31 @@ pub struct Parcel {
     /// Places the record.
     pub hash_key: u128,
     /// One JSON object a line.
-    pub lines: Vec<u8>,
+    pub lines: Bytes,
 }
 
 /// Packs the rows of cut number `cut`.
 #[must_use]
 pub fn pack(origin: &Origin, cut: u64, rows: &[Output]) -> Vec<Parcel> {
     let mut places: BTreeMap<u128, Vec<Vec<u8>>> = BTreeMap::new();
+    // The rows of an application follow each other.
+    let mut last = None;
     for row in rows {
         let key = match row {
             Output::Row(row) => &row.application_name,
             Output::Health(tagged) => &tagged.row.shard,
         };
-        let payloads = places.entry(place(key)).or_default();
-        let mut line = serde_json::to_vec(row).unwrap_or_default();
-        line.push(b'\n');
-        match payloads.last_mut() {
-            Some(last) if last.len() + line.len() <= MAX_BYTES => last.append(&mut line),
-            _ => payloads.push(line),
+        let (_, place) =
+            *last.insert(last.filter(|&(name, _)| name == key).unwrap_or_else(|| (key, place(key))));
+        let payloads = places.entry(place).or_insert_with(|| vec![Vec::new()]);
+        let Some(payload) = payloads.last_mut() else { continue };
+        let before = payload.len();
+        // Rows have names for keys, and a vector takes all: this does not fail.
+        drop(serde_json::to_writer(&mut *payload, row));
+        payload.push(b'\n');
+        if payload.len() > MAX_BYTES && before > 0 {
+            let line = payload.split_off(before);
+            payloads.push(line);
         }
     }
     let records =
@@ -51,7 +60,7 @@ pub fn pack(origin: &Origin, cut: u64, rows: &[Output]) -> Vec<Parcel> {
     let parcel = |(part, (place, lines)): (usize, (u128, Vec<u8>))| Parcel {
         id: format!("{origin}/{cut}/{part}"),
         hash_key: place * (u128::MAX / PLACES + 1),
-        lines,
+        lines: lines.into(),
     };
     records.enumerate().map(parcel).collect()
 }
@@ -73,11 +82,7 @@ impl Unpacked {
     /// What the rows add to the metrics, one datum a series and timestamp.
     #[must_use]
     pub fn datums(&self) -> Vec<Datum> {
-        let mut sums = BTreeMap::new();
-        for datum in self.rows.iter().flat_map(datums) {
-            *sums.entry((datum.series, datum.timestamp)).or_insert(0.0) += datum.value;
-        }
-        sums.into_iter().map(|((series, timestamp), value)| Datum { series, timestamp, value }).collect()
+        datums(&self.rows)
     }
 }
 
@@ -86,12 +91,20 @@ impl Unpacked {
 pub fn unpack(payload: &[u8]) -> Unpacked {
     let mut unpacked = Unpacked::default();
     for line in payload.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-        match serde_json::from_slice(line) {
+        match output(line) {
             Ok(row) => unpacked.rows.push(row),
             Err(_) => unpacked.foreign_lines += 1,
         }
     }
     unpacked
+}
+
+/// Reads a line. One that does not say what it is is a row, and is read in one pass.
+fn output(line: &[u8]) -> serde_json::Result<Output> {
+    match memmem::find(line, b"\"kind\"") {
+        Some(_) => serde_json::from_slice(line),
+        None => serde_json::from_slice(line).map(Output::Row),
+    }
 }
 
 #[cfg(test)]
@@ -141,7 +154,7 @@ mod tests {
     #[test]
     fn a_series_adds_up_to_one_datum_and_foreign_lines_are_counted() {
         let parcels = pack(&origin(), 1, &[row("A", 200), row("A", 204), row("A", 404)]);
-        let mut lines = parcels[0].lines.clone();
+        let mut lines = parcels[0].lines.to_vec();
         lines.extend(b"{\"hello\":1}\nnonsense\n");
         let unpacked = unpack(&lines);
         assert_eq!((unpacked.rows.len(), unpacked.foreign_lines), (3, 2));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, Timelike, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A point in time: milliseconds since 1970-01-01T00:00:00Z, negative before it.
@@ -54,10 +54,28 @@ impl Timestamp {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match DateTime::<Utc>::from_timestamp_millis(self.0) {
+            Some(time) if self.0 % 1_000 == 0 && (0..10_000).contains(&time.year()) => {
+                f.write_str(seconds(&time, &mut b"0000-00-00T00:00:00Z".to_owned()))
+            }
             Some(time) => f.write_str(&time.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
             None => write!(f, "{} ms", self.0),
         }
     }
+}
+
+/// Fills the digits of `text` with a year of four digits and what follows it: rows are full of these.
+fn seconds<'t>(time: &DateTime<Utc>, text: &'t mut [u8; 20]) -> &'t str {
+    let year = time.year().unsigned_abs();
+    let numbers =
+        [year / 100, year % 100, time.month(), time.day(), time.hour(), time.minute(), time.second()];
+    for (at, number) in [0, 2, 5, 8, 11, 14, 17].into_iter().zip(numbers) {
+        if let Some([tens, ones]) = text.get_mut(at..at + 2) {
+            #[expect(clippy::cast_possible_truncation, reason = "a number of two digits")]
+            let number = number as u8;
+            (*tens, *ones) = (b'0' + number / 10 % 10, b'0' + number % 10);
+        }
+    }
+    str::from_utf8(text).unwrap_or_default()
 }
 
 impl Serialize for Timestamp {
@@ -151,6 +169,8 @@ impl From<WindowSize> for i64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -163,6 +183,17 @@ mod tests {
         assert_eq!(size.start_of(Timestamp::MIN), Timestamp::MIN);
         assert!(size.start_of(Timestamp::MAX) < Timestamp::MAX);
         assert_eq!(size.end_of(Timestamp::MAX), Timestamp::MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn whole_seconds_are_written_as_chrono_does(
+            seconds in prop_oneof![-70_000_000_000_i64..260_000_000_000, -3_000_000_000_i64..9_000_000_000],
+        ) {
+            let expected = DateTime::<Utc>::from_timestamp(seconds, 0).unwrap();
+            let expected = expected.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+            prop_assert_eq!(Timestamp::from_millis(seconds * 1_000).to_string(), expected);
+        }
     }
 
     #[test]

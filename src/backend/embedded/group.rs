@@ -33,8 +33,10 @@ use crate::{
 const GROUP_JOBS: usize = 64;
 /// Payload in one transaction, in bytes, after which no further job joins it: bounds what a commit must write.
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
-/// How long the thread waits for a job before it looks for records past retention.
+/// How long the thread waits for a job before it looks for what is past retention.
 const IDLE: Duration = Duration::from_secs(1);
+/// How long at most where nothing will be for a while: the clock may be set meanwhile.
+const QUIET: Duration = Duration::from_mins(1);
 
 /// What a job works in.
 pub(super) struct Tx<'a> {
@@ -157,8 +159,11 @@ impl GroupCommit {
         let mut wait = IDLE;
         loop {
             match queue.recv_timeout(wait) {
-                Ok(first) => self.commit(gather(first, queue)),
-                Err(RecvTimeoutError::Timeout) => wait = if self.sweep() { Duration::ZERO } else { IDLE },
+                Ok(first) => {
+                    self.commit(gather(first, queue));
+                    wait = IDLE;
+                }
+                Err(RecvTimeoutError::Timeout) => wait = self.sweep(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             if self.unswept >= retention::STEP {
@@ -187,12 +192,15 @@ impl GroupCommit {
         }
     }
 
-    /// Deletes a step of what is past retention; whether there may be more.
-    fn sweep(&mut self) -> bool {
+    /// Deletes a step of what is past retention; returns when to look for more.
+    fn sweep(&mut self) -> Duration {
         let limit = retention::STEP.max(2 * std::mem::take(&mut self.unswept));
         let (bounds, now) = (self.bounds.clone(), self.clock.now());
-        if !retention::is_due(&self.conn, &bounds, now).unwrap_or(true) {
-            return false;
+        let due_ms = retention::next_due(&self.conn, &bounds).map(|due| due.map(|due| due.millis_since(now)));
+        match due_ms.unwrap_or(Some(0)).map(u64::try_from) {
+            None => return QUIET,
+            Some(Ok(wait_ms)) if wait_ms > 0 => return Duration::from_millis(wait_ms).clamp(IDLE, QUIET),
+            Some(_) => {}
         }
         let outcome = self.transact(|tx| {
             let (deleted, room) = retention::sweep(tx.conn, &bounds, tx.now, limit)?;
@@ -203,13 +211,13 @@ impl GroupCommit {
             Ok((effects, more)) => {
                 self.sweeps = true;
                 self.signals.tell(&effects);
-                more
+                if more { Duration::ZERO } else { IDLE }
             }
             Err(error) => {
                 if std::mem::replace(&mut self.sweeps, false) {
                     tracing::warn!(%error, "records past retention could not be deleted; trying again");
                 }
-                false
+                IDLE
             }
         }
     }

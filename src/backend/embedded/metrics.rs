@@ -12,7 +12,7 @@ use crate::{
             error::{Fault, failed, refused},
             group::Tx,
             hosts,
-            retention::Bounds,
+            retention::{Bounds, past},
             store::Store,
         },
     },
@@ -69,19 +69,24 @@ fn add_parcel(tx: &Tx<'_>, parcel: &Parcel, published: &mut Published) -> Result
         published.duplicates += 1;
         return Ok(());
     }
+    let mut last: Option<(&Series, i64)> = None;
     for datum in &parcel.datums {
-        add_datum(tx, datum)?;
+        // Those of a series follow each other.
+        let series = match last {
+            Some((series, id)) if *series == datum.series => id,
+            _ => series_id(tx.conn, &datum.series)?,
+        };
+        last = Some((&datum.series, series));
+        add_datum(tx, series, datum)?;
         published.datums += 1;
     }
-    for row in &parcel.rows {
-        remember_contact(tx.conn, row)?;
-    }
+    remember_contacts(tx.conn, &parcel.rows)?;
     hosts::add(tx, &parcel.rows)?;
     published.parcels += 1;
     Ok(())
 }
 
-fn add_datum(tx: &Tx<'_>, datum: &Datum) -> Result<(), Fault> {
+fn add_datum(tx: &Tx<'_>, series: i64, datum: &Datum) -> Result<(), Fault> {
     if !datum.value.is_finite() {
         return Err(Fault::Backend(refused(format!(
             "a value of {} is {}: only finite numbers add up",
@@ -93,12 +98,7 @@ fn add_datum(tx: &Tx<'_>, datum: &Datum) -> Result<(), Fault> {
             "INSERT INTO metric(series, ts, sum, samples, updated) VALUES(?1, ?2, ?3, 1, ?4) ON CONFLICT DO UPDATE \
              SET sum = sum + excluded.sum, samples = samples + 1, updated = excluded.updated",
         )?
-        .execute(params![
-            series_id(tx.conn, &datum.series)?,
-            datum.timestamp.as_millis(),
-            datum.value,
-            tx.now.as_millis()
-        ])?;
+        .execute(params![series, datum.timestamp.as_millis(), datum.value, tx.now.as_millis()])?;
     Ok(())
 }
 
@@ -119,15 +119,21 @@ fn series_id(conn: &Connection, series: &Series) -> Result<i64, Fault> {
 }
 
 /// The contact of the latest window counts: a correction of an old one must not bring an old contact back.
-fn remember_contact(conn: &Connection, row: &Row) -> rusqlite::Result<()> {
-    if row.application_name == UNKNOWN {
-        return Ok(());
+fn remember_contacts(conn: &Connection, rows: &[Row]) -> rusqlite::Result<()> {
+    let mut latest: BTreeMap<&str, (Timestamp, &str)> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.application_name != UNKNOWN) {
+        let contact = latest.entry(&row.application_name).or_insert((row.window_start, ""));
+        if contact.0 <= row.window_start {
+            *contact = (row.window_start, &row.contact);
+        }
     }
-    conn.prepare_cached(
+    let mut remember = conn.prepare_cached(
         "INSERT INTO contact(application, contact, at) VALUES(?1, ?2, ?3) ON CONFLICT DO UPDATE \
          SET contact = excluded.contact, at = excluded.at WHERE excluded.at >= at",
-    )?
-    .execute(params![row.application_name, row.contact, row.window_start.as_millis()])?;
+    )?;
+    for (application, (start, contact)) in latest {
+        remember.execute(params![application, contact, start.as_millis()])?;
+    }
     Ok(())
 }
 
@@ -194,9 +200,13 @@ const AGING: [Aging; 3] = [
 ];
 
 impl Aging {
-    fn horizon(&self, bounds: &Bounds, now: Timestamp) -> i64 {
+    fn keep_ms(&self, bounds: &Bounds) -> i64 {
         let streams = if self.with_streams { bounds.retention_ms } else { 0 };
-        now.as_millis().saturating_sub(self.keep_ms.saturating_add(streams))
+        self.keep_ms.saturating_add(streams)
+    }
+
+    fn horizon(&self, bounds: &Bounds, now: Timestamp) -> i64 {
+        now.as_millis().saturating_sub(self.keep_ms(bounds))
     }
 }
 
@@ -224,18 +234,18 @@ fn remember_aged(conn: &Connection, horizon: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Whether a sweep would find something to delete.
-pub(super) fn is_due(conn: &Connection, bounds: &Bounds, now: Timestamp) -> rusqlite::Result<bool> {
+/// When a sweep will find something to delete; never, if nothing is kept.
+pub(super) fn next_due(conn: &Connection, bounds: &Bounds) -> rusqlite::Result<Option<Timestamp>> {
+    let mut next = None;
     for aging in &AGING {
         let Aging { table, since, .. } = aging;
         let oldest: Option<i64> = conn
             .prepare_cached(&format!("SELECT min({since}) FROM {table}"))?
             .query_row([], |row| row.get(0))?;
-        if oldest.is_some_and(|oldest| oldest < aging.horizon(bounds, now)) {
-            return Ok(true);
-        }
+        let due = oldest.map(|oldest| past(oldest, aging.keep_ms(bounds)));
+        next = next.into_iter().chain(due).min();
     }
-    Ok(false)
+    Ok(next)
 }
 
 /// Deletes a step of what is past its time; the most deleted from one table.

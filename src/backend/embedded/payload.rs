@@ -62,13 +62,21 @@ impl std::fmt::Debug for Context {
 }
 
 impl Codec {
-    /// Checks and compresses records, off the async threads if there is much of it.
-    pub(super) async fn prepare(self: &Arc<Self>, records: Vec<Outgoing>) -> Result<Vec<Prepared>> {
+    /// Checks and compresses records, off the async threads if there is much of it, and then on two at once: who appends
+    /// waits for it.
+    pub(super) async fn prepare(self: &Arc<Self>, mut records: Vec<Outgoing>) -> Result<Vec<Prepared>> {
         if records.iter().map(|record| record.data.len()).sum::<usize>() <= INLINE {
             return self.prepare_now(records);
         }
-        let codec = Arc::clone(self);
-        blocking(move || codec.prepare_now(records)).await
+        let half = |records| {
+            let codec = Arc::clone(self);
+            blocking(move || codec.prepare_now(records))
+        };
+        let rest = records.split_off(records.len().div_ceil(2));
+        let (first, second) = tokio::join!(half(records), half(rest));
+        let mut prepared = first?;
+        prepared.append(&mut second?);
+        Ok(prepared)
     }
 
     fn prepare_now(&self, records: Vec<Outgoing>) -> Result<Vec<Prepared>> {

@@ -52,13 +52,20 @@ impl Bounds {
     }
 }
 
-/// Whether a sweep would find something to delete.
-pub(super) fn is_due(conn: &Connection, bounds: &Bounds, now: Timestamp) -> rusqlite::Result<bool> {
+/// When a sweep will find something to delete; never, if nothing is kept.
+pub(super) fn next_due(conn: &Connection, bounds: &Bounds) -> rusqlite::Result<Option<Timestamp>> {
     let oldest: Option<i64> = conn
         .prepare_cached("SELECT arrival FROM record ORDER BY id LIMIT 1")?
         .query_row([], |row| row.get(0))
         .optional()?;
-    Ok(oldest.is_some_and(|oldest| oldest < bounds.horizon(now)) || metrics::is_due(conn, bounds, now)?)
+    let record = oldest.map(|arrival| past(arrival, bounds.retention_ms));
+    let other = metrics::next_due(conn, bounds)?;
+    Ok(record.into_iter().chain(other).min())
+}
+
+/// The first moment at which what is from `since` has been kept for longer than `keep_ms`.
+pub(super) fn past(since: i64, keep_ms: i64) -> Timestamp {
+    Timestamp::from_millis(since).plus_millis(keep_ms.saturating_add(1))
 }
 
 /// Deletes up to `limit` records a shard that are past retention, and when there are none, other things past their

@@ -23,7 +23,7 @@ fn series() -> BTreeMap<String, BTreeSet<String>> {
         "applicationName":"Billing","contact":"","response":200,"responseCount":1,"bytes":1}"#;
     let row: Output = serde_json::from_str(row).unwrap();
     let mut series: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for datum in metric::datums(&row) {
+    for datum in metric::datums(&[row]) {
         let dimensions = datum.series.dimensions.into_iter().map(|(name, _)| name);
         series.entry(datum.series.name).or_default().extend(dimensions);
     }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     backend::{
         Backend, BackendError, CheckpointStore, Loss, SequenceNumber, Stage, StartAt, Stream, StreamReader,
-        embedded::{Checkpoints, Embedded, Settings, ShardStats},
+        embedded::{Checkpoints, Embedded, Settings, ShardStats, group::Tx, retention},
     },
     clock::Clock,
     engine::time::Timestamp,
@@ -102,4 +102,25 @@ async fn a_position_that_is_gone_or_never_was_is_refused_in_words() {
     assert!(open("5").await.is_ok());
     assert!(open(&last).await.is_ok());
     assert!(open("-1").await.is_err());
+}
+
+#[tokio::test]
+async fn a_sweep_is_due_when_the_oldest_record_is_past_retention_and_not_before() {
+    let sandbox = Sandbox::new();
+    let backend = sandbox.open().await;
+    let look = async || {
+        let bounds = backend.store.bounds.clone();
+        let look = move |tx: &mut Tx<'_>| {
+            let due = retention::next_due(tx.conn, &bounds)?;
+            let sweep = |at| retention::sweep(tx.conn, &bounds, at, 10).map(|(deleted, _)| deleted);
+            let deleted = due.map(|due| Ok::<_, rusqlite::Error>((sweep(due.plus_millis(-1))?, sweep(due)?)));
+            Ok((due, deleted.transpose()?))
+        };
+        backend.store.write(0, look).await.unwrap()
+    };
+    assert_eq!(look().await, (None, None), "nothing is kept");
+    append(&backend, Stream::Input, b"line\n".to_vec()).await.unwrap();
+    let due = backend.store.clock.now().plus_millis(backend.store.bounds.retention_ms + 1);
+    assert_eq!(look().await, (Some(due), Some((0, 1))));
+    assert_eq!(look().await, (None, None));
 }
