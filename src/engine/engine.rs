@@ -253,9 +253,7 @@ impl Engine {
         let number = self.state.cut + 1;
         let State { applications, window, .. } = &self.state;
         let Settings { origin, top_hosts, .. } = &self.settings;
-        let rows = Vec::new();
-        let mut publication =
-            Publication { origin, number, window: *window, applications, top_hosts: *top_hosts, rows };
+        let mut publication = Publication::new((origin, number), *window, applications, *top_hosts);
         for (start, tally) in on_time {
             publication.window(*start, tally, 0);
         }

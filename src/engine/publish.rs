@@ -1,6 +1,6 @@
 //! Tallies to rows of one cut, with their ids, in one order. Decides not when.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Write};
 
 use crate::engine::{
     applications::Applications,
@@ -12,15 +12,25 @@ use crate::engine::{
 /// Collects the rows of one cut.
 #[derive(Debug)]
 pub(crate) struct Publication<'a> {
-    pub(crate) origin: &'a Origin,
-    pub(crate) number: u64,
-    pub(crate) window: WindowSize,
-    pub(crate) applications: &'a Applications,
-    pub(crate) top_hosts: usize,
+    /// What the ids of its rows begin with.
+    ids: String,
+    window: WindowSize,
+    applications: &'a Applications,
+    top_hosts: usize,
     pub(crate) rows: Vec<Output>,
 }
 
-impl Publication<'_> {
+impl<'a> Publication<'a> {
+    /// The cut number `number` of `origin`, without rows. Names at most `top_hosts` unknown hosts a window.
+    pub(crate) fn new(
+        (origin, number): (&Origin, u64),
+        window: WindowSize,
+        applications: &'a Applications,
+        top_hosts: usize,
+    ) -> Self {
+        Self { ids: format!("{origin}/{number}/"), window, applications, top_hosts, rows: Vec::new() }
+    }
+
     /// The rows of one window, by application, contact and response. `revision` is 0 on time.
     pub(crate) fn window(&mut self, start: Timestamp, tally: &Tally, revision: u64) {
         let mut keys: Vec<Key> = tally.cells.keys().copied().collect();
@@ -80,6 +90,9 @@ impl Publication<'_> {
     }
 
     fn next_id(&self) -> String {
-        format!("{}/{}/{}", self.origin, self.number, self.rows.len())
+        let mut id = self.ids.clone();
+        // A string takes all.
+        let _ = write!(id, "{}", self.rows.len());
+        id
     }
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// About how many bytes are counted at once: they stay in a core's own cache.
-pub(crate) const BLOCK_BYTES: usize = 512 * 1_024;
+pub(crate) const BLOCK_BYTES: usize = 2 * 1_024 * 1_024;
 /// How many lines a log has to find one that parses.
 pub(crate) const PEEK_LINES: usize = 1_000;
 

@@ -20,6 +20,9 @@ use crate::{
     replay::log::{Log, Next},
 };
 
+/// Blocks that are asked for ahead, a thread: counting goes on while rows are written. What a block came to is small.
+const AHEAD: u64 = 8;
+
 /// A log being read, shared by the threads that read it in turn.
 type Shared = Arc<Mutex<Log>>;
 
@@ -86,7 +89,7 @@ impl Workers {
             bytes: Arc::clone(bytes),
             jobs: (threads > 0).then_some(jobs),
             done,
-            ahead: 2 * threads as u64,
+            ahead: AHEAD * threads as u64,
         }
     }
 
