@@ -25,8 +25,37 @@ pub enum Ended {
     EndOfShard,
     /// Another process reads the shard now.
     Lost,
+    /// The stream does not list the shard any more.
+    Unlisted,
     /// In the middle of a call that took too long after the stop: whether it took effect is not known.
     CutOff,
+}
+
+impl Ended {
+    /// What `error` means for the work on `shard`, where it does not end the stage.
+    ///
+    /// # Errors
+    /// `error`, where it does.
+    pub fn by(shard: &ShardId, error: BackendError) -> Result<Self> {
+        match error {
+            BackendError::Closed { why } => {
+                tracing::debug!(%shard, "{why}");
+                Ok(Self::Lost)
+            }
+            BackendError::Unlisted { why } => {
+                tracing::warn!(%shard, "{why}: what was not read of it is past retention; listing the shards again");
+                Ok(Self::Unlisted)
+            }
+            BackendError::Stopped { why } => {
+                tracing::warn!(%shard, "{why}");
+                Ok(Self::CutOff)
+            }
+            error @ (BackendError::Busy { .. }
+            | BackendError::Gone { .. }
+            | BackendError::Refused { .. }
+            | BackendError::Failed { .. }) => Err(error),
+        }
+    }
 }
 
 /// Runs `work` for every shard of `stream` that `store` gives to this process, until `stop`: on [`Phase::Drain`] until
@@ -99,8 +128,9 @@ where
             () = tokio::time::sleep_until(look), if phase < Phase::Stop => {}
             Some(ended) = crew.tasks.join_next(), if !crew.tasks.is_empty() => match ended {
                 Ok((shard, ended)) => {
-                    // At its end: children may follow.
-                    if matches!(ended, Ok(Ended::EndOfShard)) {
+                    // Children may follow. A list that is as new as can be is read again in its time.
+                    let is_gone = matches!(ended, Ok(Ended::Unlisted)) && crew.good_for < LOOKS_A_LIST - 1;
+                    if is_gone || matches!(ended, Ok(Ended::EndOfShard)) {
                         look = Instant::now();
                     }
                     let is_lost = matches!(ended, Ok(Ended::Lost));
@@ -168,6 +198,7 @@ where
                 self.finished.insert(shard.clone());
                 self.good_for = 0;
             }
+            Ended::Unlisted => (self.good_for, self.undecided) = (0, true),
             // One that was stopped because it was lost may come back.
             Ended::CutOff if phase < Phase::Stop => {}
             Ended::Stopped if phase == Phase::Run => {}
