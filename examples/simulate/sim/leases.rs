@@ -112,10 +112,9 @@ impl Holder {
         }
         let mine = self.tenures();
         let held = watch.seen.iter().filter(|lease| !lease.ended && mine.contains_key(&lease.shard));
-        let ended = watch.seen.iter().filter(|lease| lease.ended);
         Ok(Held {
             shards: held.map(|lease| lease.shard.clone()).collect(),
-            ended: ended.map(|lease| lease.shard.clone()).collect(),
+            ended: watch.seen.iter().filter(|lease| lease.ended).map(|lease| lease.shard.clone()).collect(),
             undecided: watch.undecided,
         })
     }
@@ -189,7 +188,6 @@ impl Holder {
         }
     }
 
-    /// Gives a lease up, for others to take at once.
     pub(crate) async fn release(&self, shard: &ShardId) -> Result<()> {
         let Some(tenure) = self.tenure(shard) else { return Ok(()) };
         let mut tenant = tenure.state.lock().await;
@@ -252,11 +250,9 @@ impl Holder {
                     tenant.counter = there.counter;
                 }
                 Err(_) => {
-                    let mut state = self.process.world().lock();
                     if matches!(change, Change::Save(..)) {
-                        state.count("save fenced off");
+                        self.process.world().lock().count("save fenced off");
                     }
-                    drop(state);
                     self.forget(tenure, tenant);
                     return Err(self.lost(shard));
                 }
@@ -265,8 +261,7 @@ impl Holder {
         Err(busy("earlier writes keep arriving"))
     }
 
-    /// Makes `change` if the counter is still `counter` and, where it is given, the owner still `owner`; else what is
-    /// there.
+    /// Makes `change` if the counter and, where it is given, the owner are still these; else what is there.
     async fn write_if(
         &self,
         shard: &ShardId,
@@ -298,7 +293,6 @@ impl Holder {
         }
     }
 
-    /// Every lease of `shards` as it is after renewing what is held of them; what is held of others is given up.
     /// Unless they are wanted as they are `now`, the items may be as they were a moment ago.
     async fn look(self: &Arc<Self>, shards: &[Shard], now: bool) -> Result<Vec<Seen>> {
         let keys: Vec<_> = shards.iter().map(|shard| self.key(&shard.id)).collect();
@@ -327,7 +321,6 @@ impl Holder {
         Seen { shard: shard.id.clone(), owner, counter: item.counter, ended: item.ended && !item.pending }
     }
 
-    /// Renews what was not written for half a lease.
     async fn keep(self: &Arc<Self>) -> Result<()> {
         let half = self.lease_ms / 2;
         if self.now_ms() < self.renewed_ms.load(Ordering::Relaxed) + half {
@@ -372,16 +365,24 @@ impl Holder {
             self.process.call("create a lease", create).await?;
         }
         let me = self.process.name().to_owned();
-        let counter = match self.write_if(&lease.shard, lease.counter, None, Change::Take(me.clone())).await?
-        {
-            Ok(()) => lease.counter + 1,
-            Err(Some(there)) if there.owner.as_ref() == Some(&me) => there.counter,
-            Err(_) => return Ok(false),
-        };
+        let mut counter = lease.counter;
+        for _ in 0..ATTEMPTS {
+            match self.write_if(&lease.shard, counter, None, Change::Take(me.clone())).await? {
+                Ok(()) => {
+                    self.took(&lease.shard, counter + 1);
+                    return Ok(true);
+                }
+                Err(Some(there)) if there.owner.as_ref() == Some(&me) => counter = there.counter,
+                Err(_) => return Ok(false),
+            }
+        }
+        Err(busy("earlier writes keep arriving"))
+    }
+
+    fn took(&self, shard: &ShardId, counter: u64) {
         let tenant = Tenant { counter, written_ms: self.now_ms(), ..Tenant::default() };
-        let tenure = Tenure { shard: lease.shard.clone(), state: Mutex::new(tenant) };
-        self.tenures().insert(lease.shard.clone(), Arc::new(tenure));
-        Ok(true)
+        let tenure = Tenure { shard: shard.clone(), state: Mutex::new(tenant) };
+        self.tenures().insert(shard.clone(), Arc::new(tenure));
     }
 
     async fn release_but(&self, shards: &[Shard]) {

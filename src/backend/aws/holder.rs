@@ -250,7 +250,7 @@ impl Holder {
                 }
             }
         }
-        Err(BackendError::Busy { why: format!("{shard}: earlier writes of {} keep arriving", self.name) })
+        Err(self.keep_arriving(shard))
     }
 
     fn forget(&self, tenure: &Arc<Tenure>, tenant: &mut Tenant) {
@@ -328,7 +328,8 @@ impl Holder {
     }
 
     /// Takes a lease on the condition that it is as it was seen; whether it was. One that was never written may have no
-    /// item yet.
+    /// item yet. One that is this worker's by a write whose answer was lost is taken all the same: whatever else of the time
+    /// before is on its way finds another counter.
     pub(super) async fn take(&self, shard: &Shard, lease: &Seen) -> Result<bool> {
         let key = self.key(&lease.shard);
         if lease.counter == 0 {
@@ -336,15 +337,30 @@ impl Holder {
         }
         let change =
             Change { set: vec![(OWNER, S(self.name.clone()))], add: vec![SWITCHES], remove: Vec::new() };
-        let counter = match self.table.write(&key, lease.counter, None, change).await? {
-            Written::Made => lease.counter + 1,
-            Written::Refused(Some(there)) if there.owner.as_ref() == Some(&self.name) => there.counter,
-            Written::Refused(_) => return Ok(false),
-        };
+        let mut counter = lease.counter;
+        for _ in 0..ATTEMPTS {
+            match self.table.write(&key, counter, None, change.clone()).await? {
+                Written::Made => {
+                    self.took(&lease.shard, counter + 1);
+                    return Ok(true);
+                }
+                Written::Refused(Some(there)) if there.owner.as_ref() == Some(&self.name) => {
+                    counter = there.counter;
+                }
+                Written::Refused(_) => return Ok(false),
+            }
+        }
+        Err(self.keep_arriving(&lease.shard))
+    }
+
+    fn keep_arriving(&self, shard: &ShardId) -> BackendError {
+        BackendError::Busy { why: format!("{shard}: earlier writes of {} keep arriving", self.name) }
+    }
+
+    fn took(&self, shard: &ShardId, counter: u64) {
         let tenant = Tenant { counter, written_ms: self.now_ms(), ..Tenant::default() };
-        let tenure = Tenure { shard: lease.shard.clone(), state: Mutex::new(tenant) };
-        self.tenures.insert(lease.shard.clone(), Arc::new(tenure));
-        Ok(true)
+        let tenure = Tenure { shard: shard.clone(), state: Mutex::new(tenant) };
+        self.tenures.insert(shard.clone(), Arc::new(tenure));
     }
 
     pub(super) async fn release_but(&self, shards: &[Shard]) {

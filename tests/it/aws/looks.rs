@@ -259,3 +259,38 @@ async fn children_that_never_come_are_waited_for_during_six_looks() {
     assert!(worked.is_empty());
     assert_eq!(lists, 8, "the first, six without children, and the one that decides");
 }
+
+/// What is on its way of the time before, on the condition of a counter that was, must not find it again.
+#[tokio::test]
+async fn a_lease_whose_taking_was_not_answered_is_taken_by_another_write() {
+    let writes = Arc::new(Mutex::new(Vec::new()));
+    let known = Arc::clone(&writes);
+    let lease = Arc::new(Mutex::new((None::<String>, 5)));
+    let stub = Stub::start(move |operation, request| {
+        if operation == "Scan" {
+            // A look that shows for long what was a moment ago.
+            return (200, json!({"Items": [item(0, None, 5, "1")]}));
+        }
+        let values = &request["ExpressionAttributeValues"];
+        let (mut lease, mut known) = (lease.lock().unwrap(), known.lock().unwrap());
+        known.push(values[":known"]["N"].as_str().unwrap().parse::<u64>().unwrap());
+        if known.last() != Some(&lease.1) {
+            let there = item(0, lease.0.as_deref(), lease.1, "1");
+            return (400, json!({"__type": "ConditionalCheckFailedException", "Item": there}));
+        }
+        lease.0 = values[":leaseOwner"]["S"].as_str().map(str::to_owned).or(lease.0.take());
+        lease.1 += 1;
+        match known.len() {
+            1 => (500, json!({"__type": "InternalServerError"})),
+            _ => (200, json!({})),
+        }
+    })
+    .await;
+    let store = aws(&stub).await.checkpoints(Stage::Analyze).await.unwrap();
+    let held = store.hold(&shards(1)).await.unwrap();
+    assert!(held.shards.is_empty() && held.undecided, "{held:?}");
+    assert_eq!(store.hold(&shards(1)).await.unwrap().shards.len(), 1);
+    assert_eq!(*writes.lock().unwrap(), [5, 5, 6]);
+    store.release(&shards(1)[0].id).await.unwrap();
+    assert_eq!(writes.lock().unwrap().last(), Some(&7), "behind its own write");
+}
