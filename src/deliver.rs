@@ -52,17 +52,8 @@ struct Shard<B: Backend> {
 
 impl<B: Backend> Shard<B> {
     async fn run(self) -> Result<Ended, BackendError> {
-        match self.read().await {
-            Err(BackendError::Closed { why }) => {
-                tracing::debug!("{why}");
-                Ok(Ended::Lost)
-            }
-            Err(BackendError::Stopped { why }) => {
-                tracing::warn!("{why}");
-                Ok(Ended::CutOff)
-            }
-            ended => ended,
-        }
+        let id = self.id.clone();
+        self.read().await.or_else(|error| Ended::by(&id, error))
     }
 
     async fn read(mut self) -> Result<Ended, BackendError> {

@@ -59,14 +59,7 @@ impl<B: Backend> Worker<B> {
     pub(crate) async fn run(self, shard: Shard) -> Result<Ended, AnalyzeError> {
         let id = shard.id.clone();
         match self.start(shard).await {
-            Err(AnalyzeError::Backend(BackendError::Closed { why })) => {
-                tracing::debug!(shard = %id, "{why}");
-                Ok(Ended::Lost)
-            }
-            Err(AnalyzeError::Backend(BackendError::Stopped { why })) => {
-                tracing::warn!(shard = %id, "{why}");
-                Ok(Ended::CutOff)
-            }
+            Err(AnalyzeError::Backend(error)) => Ok(Ended::by(&id, error)?),
             ended => ended,
         }
     }
@@ -253,6 +246,11 @@ impl<B: Backend> Running<B> {
                 Err(BackendError::Gone { .. }) if self.worker.settings.accept_loss => {
                     reader = self.open().await?;
                     continue;
+                }
+                // It can be read no more: what was read of it is kept.
+                Err(unlisted @ BackendError::Unlisted { .. }) => {
+                    self.save(false).await?;
+                    return Err(unlisted.into());
                 }
                 next => next?,
             };

@@ -63,7 +63,7 @@ pub(crate) async fn prepare<B: Backend>(
             Ok(epoch) => return Ok(Some(epoch)),
             // Somebody else makes the first cuts just now.
             Err(AnalyzeError::Backend(BackendError::Closed { .. })) if is_first => {}
-            Err(AnalyzeError::Backend(BackendError::Busy { why })) => {
+            Err(AnalyzeError::Backend(BackendError::Busy { why } | BackendError::Unlisted { why })) => {
                 tracing::warn!("taking the shards: {why}; trying again");
             }
             Err(error) => return Err(error),

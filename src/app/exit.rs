@@ -149,9 +149,10 @@ impl From<io::Error> for Error {
 impl From<BackendError> for Error {
     fn from(error: BackendError) -> Self {
         let exit = match &error {
-            BackendError::Busy { .. } | BackendError::Closed { .. } | BackendError::Stopped { .. } => {
-                Exit::Unavailable
-            }
+            BackendError::Busy { .. }
+            | BackendError::Closed { .. }
+            | BackendError::Unlisted { .. }
+            | BackendError::Stopped { .. } => Exit::Unavailable,
             BackendError::Refused { .. } => Exit::Config,
             BackendError::Gone { .. } => Exit::Data,
             BackendError::Failed { .. } => Exit::Io,

@@ -27,6 +27,12 @@ pub enum BackendError {
         /// How much.
         loss: Loss,
     },
+    /// The stream does not list this shard, or no longer: what is known of its shards is old, and to be listed anew.
+    #[error("{why}")]
+    Unlisted {
+        /// Which shard of which stream.
+        why: String,
+    },
     /// The stage was told to stop while the call waited for what may take for ever. Whether the call took effect is
     /// not known; the next start finds out.
     #[error("{why}")]

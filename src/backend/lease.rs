@@ -1,4 +1,5 @@
-//! Which worker reads which shard, after the rules of the Kinesis Client Library 2. Asks no service and no clock.
+//! Which worker reads which shard, after the rules of the Kinesis Client Library 2. Asks no service and no clock: `holder`
+//! does, by the `table` that it is given.
 //!
 //! That library steals one lease at a time, and takes all that are open at once. Here a worker steals half of what it
 //! lacks, and takes at most a hundred at once: else a fleet on ten thousand shards takes hours to come to rest. That library
@@ -8,6 +9,10 @@
 //! each of them measures that with a monotonic clock of its own, so that no two clocks are ever compared.
 //!
 //! `S` names a shard and `W` a worker: a simulation of ten thousand shards gives them numbers.
+
+pub mod holder;
+mod start;
+pub mod table;
 
 use std::{collections::BTreeMap, hash::Hash};
 
@@ -35,6 +40,18 @@ pub enum Owner<W = String> {
     Me,
     /// This other worker's, which may be dead.
     Other(W),
+}
+
+impl<W: PartialEq> Owner<W> {
+    /// What an item shows `me`, unless I know better: I may have written since the look.
+    pub fn of(is_held: bool, there: Option<W>, me: &W) -> Self {
+        match there {
+            _ if is_held => Self::Me,
+            Some(owner) if owner != *me => Self::Other(owner),
+            // What I took or gave up by a write whose answer was lost is to be had.
+            Some(_) | None => Self::Nobody,
+        }
+    }
 }
 
 /// A lease, as its item shows it.

@@ -273,7 +273,8 @@ pub trait Backend: Clone + Send + Sync + 'static {
     fn writer(&self, stream: Stream) -> impl Future<Output = Result<Self::Writer>> + Send;
 
     /// Opens one shard for reading. `After` a position that is past retention is [`BackendError::Gone`], and so is a
-    /// later read that retention has overtaken.
+    /// later read that retention has overtaken. A shard that the stream does not list is [`BackendError::Unlisted`], here
+    /// and where it is read.
     fn reader(
         &self,
         stream: Stream,

@@ -15,6 +15,9 @@ use crate::{
 /// Looks that a list of the shards is good for: two leases' time. Only where a shard came to its end are there children to
 /// be read, and then it is listed at once.
 const LOOKS_A_LIST: u32 = 6;
+/// Looks that children of a shard that ended are waited for: a list may show what was a moment ago (Kinesis, `ListShards`,
+/// is eventually consistent).
+const LOOKS_FOR_CHILDREN: u32 = 6;
 
 /// How the work on one shard ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +28,37 @@ pub enum Ended {
     EndOfShard,
     /// Another process reads the shard now.
     Lost,
+    /// The stream does not list the shard any more.
+    Unlisted,
     /// In the middle of a call that took too long after the stop: whether it took effect is not known.
     CutOff,
+}
+
+impl Ended {
+    /// What `error` means for the work on `shard`, where it does not end the stage.
+    ///
+    /// # Errors
+    /// `error`, where it does.
+    pub fn by(shard: &ShardId, error: BackendError) -> Result<Self> {
+        match error {
+            BackendError::Closed { why } => {
+                tracing::debug!(%shard, "{why}");
+                Ok(Self::Lost)
+            }
+            BackendError::Unlisted { why } => {
+                tracing::warn!(%shard, "{why}: what was not read of it is past retention; listing the shards again");
+                Ok(Self::Unlisted)
+            }
+            BackendError::Stopped { why } => {
+                tracing::warn!(%shard, "{why}");
+                Ok(Self::CutOff)
+            }
+            error @ (BackendError::Busy { .. }
+            | BackendError::Gone { .. }
+            | BackendError::Refused { .. }
+            | BackendError::Failed { .. }) => Err(error),
+        }
+    }
 }
 
 /// Runs `work` for every shard of `stream` that `store` gives to this process, until `stop`: on [`Phase::Drain`] until
@@ -51,6 +83,7 @@ where
     let mut crew = Crew {
         work,
         finished: BTreeSet::new(),
+        childless: BTreeMap::new(),
         stopped: BTreeSet::new(),
         undecided: true,
         busy: 0,
@@ -99,8 +132,9 @@ where
             () = tokio::time::sleep_until(look), if phase < Phase::Stop => {}
             Some(ended) = crew.tasks.join_next(), if !crew.tasks.is_empty() => match ended {
                 Ok((shard, ended)) => {
-                    // At its end: children may follow.
-                    if matches!(ended, Ok(Ended::EndOfShard)) {
+                    // Children may follow. A list that is as new as can be is read again in its time.
+                    let is_gone = matches!(ended, Ok(Ended::Unlisted)) && crew.good_for < LOOKS_A_LIST - 1;
+                    if is_gone || matches!(ended, Ok(Ended::EndOfShard)) {
                         look = Instant::now();
                     }
                     let is_lost = matches!(ended, Ok(Ended::Lost));
@@ -132,6 +166,8 @@ struct Crew<W, E> {
     work: W,
     /// Read to their end, by whomever: their children may be read.
     finished: BTreeSet<ShardId>,
+    /// Of those, the ones that lists show without all of their children, and how many lists did.
+    childless: BTreeMap<ShardId, u32>,
     /// Not to be read again by this run.
     stopped: BTreeSet<ShardId>,
     /// Whether there may soon be more to take.
@@ -168,6 +204,7 @@ where
                 self.finished.insert(shard.clone());
                 self.good_for = 0;
             }
+            Ended::Unlisted => (self.good_for, self.undecided) = (0, true),
             // One that was stopped because it was lost may come back.
             Ended::CutOff if phase < Phase::Stop => {}
             Ended::Stopped if phase == Phase::Run => {}
@@ -192,7 +229,7 @@ where
         phase: Phase,
     ) -> Result<bool> {
         let listed = match self.good_for {
-            0 => backend.shards(stream).await.map(|shards| (shards, LOOKS_A_LIST)),
+            0 => backend.shards(stream).await.map(|shards| (self.with_read(shards), LOOKS_A_LIST)),
             good_for => Ok((self.shards.clone(), good_for)),
         };
         let (shards, good_for) = match listed {
@@ -221,7 +258,8 @@ where
         let known = self.finished.len();
         self.finished.extend(held.ended);
         let news = self.finished.len() > known;
-        self.good_for = if news { 0 } else { good_for.saturating_sub(1) };
+        let is_old = is_old || good_for == LOOKS_A_LIST && self.lacks_children(&shards);
+        self.good_for = if news || is_old { 0 } else { good_for.saturating_sub(1) };
         self.undecided = held.undecided || news || is_old;
         let held: BTreeSet<ShardId> = held.shards.into_iter().collect();
         for (shard, stopper) in &self.stoppers {
@@ -235,6 +273,35 @@ where
             }
         }
         Ok(news)
+    }
+
+    /// A list with what is being read, which may be younger than what the list shows, or gone: its reader finds that out.
+    fn with_read(&self, mut listed: Vec<Shard>) -> Vec<Shard> {
+        let known: BTreeSet<ShardId> = listed.iter().map(|shard| shard.id.clone()).collect();
+        let read = |shard: &&Shard| self.stoppers.contains_key(&shard.id) && !known.contains(&shard.id);
+        listed.extend(self.shards.iter().filter(read).cloned());
+        listed
+    }
+
+    /// Whether children of a shard that ended are still to be listed: who ends was split or merged, and their ranges come to
+    /// no less than its own.
+    fn lacks_children(&mut self, shards: &[Shard]) -> bool {
+        let width = |shard: &Shard| shard.last_hash.saturating_sub(shard.first_hash).saturating_add(1);
+        let mut widths: BTreeMap<&ShardId, u128> = BTreeMap::new();
+        for (parent, shard) in shards.iter().flat_map(|shard| shard.parents.iter().map(move |id| (id, shard)))
+        {
+            let children = widths.entry(parent).or_default();
+            *children = children.saturating_add(width(shard));
+        }
+        let followed =
+            |shard: &Shard| widths.get(&shard.id).is_some_and(|children| *children >= width(shard));
+        let mut lacks = false;
+        for shard in shards.iter().filter(|shard| self.finished.contains(&shard.id) && !followed(shard)) {
+            let lists = self.childless.entry(shard.id.clone()).or_default();
+            *lists += 1;
+            lacks |= *lists <= LOOKS_FOR_CHILDREN;
+        }
+        lacks
     }
 
     /// What is busy is looked at again soon.

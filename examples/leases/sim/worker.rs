@@ -1,4 +1,4 @@
-//! A worker as `backend::work` and the holder of `backend::aws` make it: the same order of calls around the real `Book`,
+//! A worker as `backend::work` and `backend::lease::holder` make it: the same order of calls around the real `Book`,
 //! over the table in memory. Reads no record; its cuts are always of the same size.
 
 use std::{
@@ -189,11 +189,7 @@ impl Worker {
         self.renew(self.lease_ms / 6, |shard| rows[shard].0 != Some(self.id)).await;
         let mut seen = Vec::with_capacity(rows.len());
         for (shard, (owner, counter)) in rows.into_iter().enumerate() {
-            let owner = match owner {
-                _ if self.mine.borrow().tenures.contains_key(&shard) => Owner::Me,
-                Some(owner) if owner != self.id => Owner::Other(owner),
-                Some(_) | None => Owner::Nobody,
-            };
+            let owner = Owner::of(self.mine.borrow().tenures.contains_key(&shard), owner, &self.id);
             seen.push(Seen { shard: number(shard), owner, counter, ended: false });
         }
         seen

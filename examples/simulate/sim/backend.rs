@@ -13,7 +13,9 @@ use super::{
     checkpoints::Checkpoints,
     metrics::Metrics,
     process::{Process, failed},
+    rates::Kind,
     streams::{Reader, Writer, place, position},
+    world::State,
 };
 
 /// The ports as one process has them.
@@ -28,7 +30,18 @@ impl Backend for Ports {
     type Reference = NoReference;
 
     async fn shards(&self, stream: Stream) -> Result<Vec<Shard>> {
-        self.0.call("list shards", move |state| state.stream(stream).list()).await
+        let is_aws = self.0.world().kind == Kind::Aws;
+        let list = move |state: &mut State| {
+            let now = state.trace.now();
+            let (mut shards, new) = state.stream(stream).list(now);
+            if is_aws && new > 0 && state.random.chance(state.rates.empty) {
+                // Of a split perhaps one child.
+                shards.truncate(shards.len() - 1 - state.random.index(new));
+                state.count("stale list");
+            }
+            shards
+        };
+        self.0.call("list shards", list).await
     }
 
     async fn writer(&self, stream: Stream) -> Result<Writer> {
@@ -48,7 +61,7 @@ impl Backend for Ports {
     ) -> Result<Backlog> {
         let (shard, taken) = (shard.clone(), after.map_or(0, |after| place(after).0));
         let kind = self.0.world().kind;
-        let look = move |state: &mut super::world::State| {
+        let look = move |state: &mut State| {
             let kept = state.stream(stream).get(&shard);
             kept.map(|kept| kept.backlog(taken, |taken, arrival| position(kind, taken, arrival)))
         };

@@ -81,7 +81,8 @@ fn reshard(world: &World) {
     let state = &mut *world.lock();
     let stream = [Stream::Input, Stream::Input, Stream::Output][state.random.index(3)];
     let random = &mut super::random::Random::new(state.random.next());
-    if let Some((what, parents)) = state.stream(stream).reshard(random) {
+    let now = state.trace.now();
+    if let Some((what, parents)) = state.stream(stream).reshard(now, random) {
         state.count(what);
         state.trace.note(format_args!("{what} of {stream:?} {parents:?}"));
     }

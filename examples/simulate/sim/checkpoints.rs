@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use logtally::backend::{
     BackendError, Checkpoint, CheckpointStore, Held, Outbox, Outgoing, Result, Shard, ShardId, Stage, Stream,
+    lease::holder::Holder,
 };
 
 use super::{
-    leases::Holder,
+    leases::{self, Leases},
     process::Process,
     rates::Kind,
     world::{State, World, word},
@@ -17,7 +18,7 @@ use super::{
 pub(crate) enum Checkpoints {
     /// Whoever has the lock of the stage holds every shard.
     Locked(Process, Stage, #[expect(dead_code, reason = "held until it is dropped")] Arc<Lock>),
-    Leased(Arc<Holder>),
+    Leased(Arc<Holder<Leases>>),
 }
 
 /// The lock of a stage on a node, until it is dropped.
@@ -38,7 +39,7 @@ impl Checkpoints {
         process.pause("open checkpoints").await;
         let world = process.world();
         if world.kind == Kind::Aws && stage != Stage::Produce {
-            return Ok(Self::Leased(Arc::new(Holder::new(process, stage))));
+            return Ok(Self::Leased(Arc::new(Leases::holder(process, stage))));
         }
         let key = (word(stage), process.node());
         if !world.lock().locks.insert(key) {
@@ -73,8 +74,11 @@ impl CheckpointStore for Checkpoints {
         }
     }
 
-    async fn seize(&self, _shard: &Shard) -> Result<()> {
-        Err(super::process::failed("no stage here seizes a shard"))
+    async fn seize(&self, shard: &Shard) -> Result<()> {
+        match self {
+            Self::Locked(..) => Ok(()),
+            Self::Leased(holder) => holder.seize(shard).await,
+        }
     }
 
     async fn release(&self, shard: &ShardId) -> Result<()> {
@@ -91,7 +95,7 @@ impl CheckpointStore for Checkpoints {
                 let load = move |state: &mut State| state.cuts.get(&key).cloned();
                 Ok(process.call("load", load).await?.map(|checkpoint| (checkpoint, Outbox::Sent)))
             }
-            Self::Leased(holder) => holder.load(shard).await,
+            Self::Leased(holder) => leases::load(holder, shard).await,
         }
     }
 
@@ -106,7 +110,7 @@ impl CheckpointStore for Checkpoints {
                 process.call("save", save).await?;
                 Ok(Outbox::Sent)
             }
-            Self::Leased(holder) => holder.save(shard, checkpoint, !outbox.is_empty()).await,
+            Self::Leased(holder) => leases::save(holder, shard, checkpoint, !outbox.is_empty()).await,
         }
     }
 }

@@ -1,399 +1,140 @@
-//! Cuts fenced by leases, as `backend::aws` keeps them in DynamoDB: the same rules (the real `Book`), the same
-//! conditions of writes, the same order of calls; the table is a map of the world's. Interprets no cut.
+//! Cuts fenced by leases, as `backend::aws` keeps them in DynamoDB: the real holder, over a table that is a map of the
+//! world's. Interprets no cut.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc, Mutex as Sync, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use logtally::backend::{
-    BackendError, Checkpoint, Held, Outbox, Result, Shard, ShardId, Stage,
-    lease::{Book, Owner, Seen, Standing, renew_every_ms},
-};
-use tokio::{
-    sync::Mutex,
-    task::JoinSet,
-    time::{Instant, sleep},
+    BackendError, Checkpoint, Outbox, Result, Shard, ShardId, Stage,
+    lease::{
+        holder::Holder,
+        table::{self, Change, Written},
+    },
 };
 
 use super::{
-    process::{Process, busy},
-    table::{Change, Item, Key},
+    process::Process,
+    table::{Key, Save},
     world::{State, word},
 };
 
-/// How often a write starts again because an earlier one of this worker arrived late.
-const ATTEMPTS: usize = 4;
-
-/// The leases of one stage, as one worker sees them.
+/// The leases of one stage, as one process reaches them.
 #[derive(Debug)]
-pub(crate) struct Holder {
+pub(crate) struct Leases {
     process: Process,
     stage: Stage,
-    lease_ms: u64,
-    began: Instant,
-    watch: Mutex<Watch>,
-    an_end: AtomicBool,
-    renewed_ms: AtomicU64,
-    tenures: Sync<BTreeMap<ShardId, Arc<Tenure>>>,
 }
 
-#[derive(Debug)]
-struct Watch {
-    book: Book,
-    seen: Vec<Seen>,
-    undecided: bool,
-}
-
-#[derive(Debug)]
-struct Tenure {
-    shard: ShardId,
-    state: Mutex<Tenant>,
-}
-
-#[derive(Debug, Default)]
-struct Tenant {
-    counter: u64,
-    written_ms: u64,
-    lost: bool,
-    loaded: bool,
-}
-
-impl Holder {
-    pub(crate) fn new(process: Process, stage: Stage) -> Self {
-        let lease_ms = process.world().plan.lease_ms;
-        Self {
-            process,
-            stage,
-            lease_ms,
-            began: Instant::now(),
-            watch: Mutex::new(Watch { book: Book::new(lease_ms), seen: Vec::new(), undecided: true }),
-            an_end: AtomicBool::new(false),
-            renewed_ms: AtomicU64::new(0),
-            tenures: Sync::default(),
-        }
-    }
-
-    pub(crate) const fn every(&self) -> Duration {
-        Duration::from_millis(renew_every_ms(self.lease_ms))
+impl Leases {
+    pub(crate) fn holder(process: Process, stage: Stage) -> Holder<Self> {
+        let (name, lease_ms) = (process.name().to_owned(), process.world().plan.lease_ms);
+        Holder::new(Self { process, stage }, name, stage, lease_ms)
     }
 
     fn key(&self, shard: &ShardId) -> Key {
         (word(self.stage), shard.clone())
     }
+}
 
-    fn tenures(&self) -> MutexGuard<'_, BTreeMap<ShardId, Arc<Tenure>>> {
-        self.tenures.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+impl table::Leases for Leases {
+    type Save = Save;
 
-    fn tenure(&self, shard: &ShardId) -> Option<Arc<Tenure>> {
-        self.tenures().get(shard).cloned()
-    }
-
-    fn lost(&self, shard: &ShardId) -> BackendError {
-        BackendError::Closed { why: format!("{shard} is not held by {} any more", self.process.name()) }
-    }
-
-    pub(crate) async fn hold(self: &Arc<Self>, shards: &[Shard]) -> Result<Held> {
-        let mut watch = self.watch.lock().await;
-        let asked = shards.iter().map(|shard| &shard.id);
-        let is_same = asked.eq(watch.seen.iter().map(|lease| &lease.shard));
-        if self.an_end.swap(false, Ordering::Relaxed) || !is_same {
-            watch.book.look_with(1);
-        }
-        if watch.book.may_skip() {
-            self.renew(self.lease_ms / 6, &BTreeMap::new()).await?;
-        } else {
-            self.share(&mut watch, shards).await?;
-        }
-        let mine = self.tenures();
-        let held = watch.seen.iter().filter(|lease| !lease.ended && mine.contains_key(&lease.shard));
-        let ended = watch.seen.iter().filter(|lease| lease.ended);
-        Ok(Held {
-            shards: held.map(|lease| lease.shard.clone()).collect(),
-            ended: ended.map(|lease| lease.shard.clone()).collect(),
-            undecided: watch.undecided,
-        })
-    }
-
-    async fn share(self: &Arc<Self>, watch: &mut Watch, shards: &[Shard]) -> Result<()> {
-        let mut seen = self.look(shards, false).await?;
-        if seen.iter().any(|lease| lease.ended) {
-            seen = self.look(shards, true).await?;
-        }
-        (watch.seen, watch.undecided) = (seen, true);
-        let Watch { book, seen, undecided } = watch;
-        let now_ms = self.now_ms();
-        book.look(now_ms, seen);
-        let world = self.process.world();
-        let plan = book.plan(now_ms, seen, || world.lock().random.next());
-        let mut missed = false;
-        for lease in seen.iter().filter(|lease| plan.take.contains(&lease.shard)) {
-            match self.take(lease).await {
-                Ok(taken) => {
-                    missed |= !taken;
-                    if taken && plan.steals {
-                        book.stole(now_ms);
-                        world.lock().count("steal");
-                    }
-                }
-                Err(BackendError::Busy { .. }) => missed = true,
-                Err(error) => return Err(error),
-            }
-        }
-        book.look_with(if missed { 1 } else { plan.next });
-        *undecided = plan.undecided || missed;
-        Ok(())
-    }
-
-    pub(crate) async fn hold_all(self: &Arc<Self>, shards: &[Shard]) -> Result<()> {
-        let _alone = self.watch.lock().await;
-        let mut shards = shards.to_vec();
-        shards.sort_by(|one, other| one.id.cmp(&other.id));
-        let taken = self.take_all(&shards).await;
-        if taken.is_err() {
-            self.release_but(&[]).await;
-        }
-        taken
-    }
-
-    async fn take_all(self: &Arc<Self>, shards: &[Shard]) -> Result<()> {
-        let mut book = Book::new(self.lease_ms);
-        loop {
-            let seen = self.look(shards, true).await?;
-            book.look(self.now_ms(), &seen);
-            let now_ms = self.now_ms();
-            let living = |lease: &&Seen| book.standing(now_ms, lease) == Standing::Living;
-            if let Some(lease) = seen.iter().find(living) {
-                return Err(BackendError::Closed { why: format!("{} is being read", lease.shard) });
-            }
-            let mut all = true;
-            for lease in &seen {
-                all = match book.standing(now_ms, lease) {
-                    Standing::Mine => true,
-                    Standing::Open => self.take(lease).await?,
-                    Standing::Living | Standing::Unproven => false,
-                };
-                if !all {
-                    break;
-                }
-            }
-            if all {
-                return Ok(());
-            }
-            sleep(self.every()).await;
-        }
-    }
-
-    /// Gives a lease up, for others to take at once.
-    pub(crate) async fn release(&self, shard: &ShardId) -> Result<()> {
-        let Some(tenure) = self.tenure(shard) else { return Ok(()) };
-        let mut tenant = tenure.state.lock().await;
-        let written = self.write(&tenure, &mut tenant, Change::Release).await;
-        self.forget(&tenure, &mut tenant);
-        match written {
-            Err(BackendError::Closed { .. }) => Ok(()),
-            written => written,
-        }
-    }
-
-    pub(crate) async fn load(self: &Arc<Self>, shard: &ShardId) -> Result<Option<(Checkpoint, Outbox)>> {
-        self.keep().await?;
-        let (tenure, key) = (self.tenure(shard), self.key(shard));
-        let read = move |state: &mut State| state.leases.get(&key).cloned();
-        let item = self.process.call("load", read).await?;
-        if let Some(tenure) = tenure {
-            tenure.state.lock().await.loaded = true;
-        }
-        Ok(item.and_then(|item| item.checkpoint()))
-    }
-
-    pub(crate) async fn save(
-        self: &Arc<Self>,
-        shard: &ShardId,
-        checkpoint: Checkpoint,
-        pending: bool,
-    ) -> Result<Outbox> {
-        self.keep().await?;
-        let Some(tenure) = self.tenure(shard) else { return Err(self.lost(shard)) };
-        if !tenure.state.lock().await.loaded {
-            let why = format!("{shard} was taken, but its cut not loaded since");
-            return Err(BackendError::Closed { why });
-        }
-        let mut tenant = tenure.state.lock().await;
-        let ended = checkpoint.ended;
-        self.write(&tenure, &mut tenant, Change::Save(checkpoint, pending)).await?;
-        if ended && !pending {
-            self.an_end.store(true, Ordering::Relaxed);
-        }
-        Ok(if pending { Outbox::Pending } else { Outbox::Sent })
-    }
-
-    /// Makes `change` to an item that is held, which renews it.
-    async fn write(&self, tenure: &Arc<Tenure>, tenant: &mut Tenant, change: Change) -> Result<()> {
-        let shard = &tenure.shard;
-        for _ in 0..ATTEMPTS {
-            if tenant.lost {
-                return Err(self.lost(shard));
-            }
-            let me = self.process.name().to_owned();
-            match self.write_if(shard, tenant.counter, Some(me.clone()), change.clone()).await? {
-                Ok(()) => {
-                    tenant.counter += 1;
-                    tenant.written_ms = self.now_ms();
-                    return Ok(());
-                }
-                Err(Some(there)) if there.owner.as_ref() == Some(&me) => {
-                    self.process.world().lock().count("own write found");
-                    tenant.counter = there.counter;
-                }
-                Err(_) => {
-                    let mut state = self.process.world().lock();
-                    if matches!(change, Change::Save(..)) {
-                        state.count("save fenced off");
-                    }
-                    drop(state);
-                    self.forget(tenure, tenant);
-                    return Err(self.lost(shard));
-                }
-            }
-        }
-        Err(busy("earlier writes keep arriving"))
-    }
-
-    /// Makes `change` if the counter is still `counter` and, where it is given, the owner still `owner`; else what is
-    /// there.
-    async fn write_if(
-        &self,
-        shard: &ShardId,
-        counter: u64,
-        owner: Option<String>,
-        change: Change,
-    ) -> Result<Result<(), Option<Item>>> {
-        let key = self.key(shard);
-        let name = change.name();
-        let write = move |state: &mut State| {
-            let Some(item) = state.leases.get(&key) else { return Err(None) };
-            if item.counter != counter || owner.is_some() && item.owner != owner {
-                return Err(Some(item.clone()));
-            }
-            state.leases.write(state.trace.now(), &key, &change);
-            let position = state.leases.get(&key).and_then(|item| item.position.as_ref());
-            let at = position.map_or("-", |position| &position.0);
-            state.trace.note(format_args!("  {name} of {} {}: {counter}, at {at}", key.0, key.1));
-            Ok(())
-        };
-        self.process.call(name, write).await
-    }
-
-    fn forget(&self, tenure: &Arc<Tenure>, tenant: &mut Tenant) {
-        tenant.lost = true;
-        let mut tenures = self.tenures();
-        if tenures.get(&tenure.shard).is_some_and(|now| Arc::ptr_eq(now, tenure)) {
-            tenures.remove(&tenure.shard);
-        }
-    }
-
-    /// Every lease of `shards` as it is after renewing what is held of them; what is held of others is given up.
-    /// Unless they are wanted as they are `now`, the items may be as they were a moment ago.
-    async fn look(self: &Arc<Self>, shards: &[Shard], now: bool) -> Result<Vec<Seen>> {
-        let keys: Vec<_> = shards.iter().map(|shard| self.key(&shard.id)).collect();
+    async fn all(&self, now: bool) -> Result<BTreeMap<ShardId, table::Item>> {
+        let stage = word(self.stage);
         let read = move |state: &mut State| {
             let is_stale = !now && state.random.chance(state.rates.empty);
-            let (items, stale) = state.leases.look(state.trace.now(), &keys, is_stale);
-            if stale > 0 {
+            let (items, old) = state.leases.look(state.trace.now(), stage, is_stale);
+            if old > 0 {
                 state.count("stale look");
             }
             items
         };
-        let mut items = self.process.call("look at leases", read).await?;
-        self.release_but(shards).await;
-        self.renew(self.lease_ms / 6, &items).await?;
-        let mut item = |shard: &Shard| items.remove(&shard.id).unwrap_or_default();
-        Ok(shards.iter().map(|shard| self.seen(shard, item(shard))).collect())
+        self.process.call("look at leases", read).await
     }
 
-    /// What an item shows, unless this worker knows better: it may have written since the look.
-    fn seen(&self, shard: &Shard, item: Item) -> Seen {
-        let owner = match item.owner {
-            _ if self.tenures().contains_key(&shard.id) => Owner::Me,
-            Some(owner) if owner != self.process.name() => Owner::Other(owner),
-            Some(_) | None => Owner::Nobody,
+    async fn one(&self, shard: &ShardId) -> Result<Option<table::Item>> {
+        let key = self.key(shard);
+        let read = move |state: &mut State| state.leases.get(&key).map(|item| item.lease.clone());
+        self.process.call("look at a lease", read).await
+    }
+
+    async fn create(&self, shard: &Shard) -> Result<()> {
+        let key = self.key(&shard.id);
+        let create = move |state: &mut State| state.leases.create(state.trace.now(), &key);
+        self.process.call("create a lease", create).await
+    }
+
+    async fn write(
+        &self,
+        shard: &ShardId,
+        counter: u64,
+        owner: Option<&str>,
+        change: Change<Save>,
+    ) -> Result<Written> {
+        let (key, me, owner) = (self.key(shard), self.process.name().to_owned(), owner.map(str::to_owned));
+        let lease = Duration::from_millis(self.process.world().plan.lease_ms);
+        let name = match &change {
+            Change::Renew => "renew a lease",
+            Change::Take(_) => "take a lease",
+            Change::Release => "release a lease",
+            Change::Save(_) => "save",
         };
-        Seen { shard: shard.id.clone(), owner, counter: item.counter, ended: item.ended && !item.pending }
-    }
-
-    /// Renews what was not written for half a lease.
-    async fn keep(self: &Arc<Self>) -> Result<()> {
-        let half = self.lease_ms / 2;
-        if self.now_ms() < self.renewed_ms.load(Ordering::Relaxed) + half {
-            return Ok(());
-        }
-        self.renew(half, &BTreeMap::new()).await
-    }
-
-    /// Renews what was not written for `after_ms`, and what is another's by `items`; all at once.
-    async fn renew(self: &Arc<Self>, after_ms: u64, items: &BTreeMap<ShardId, Item>) -> Result<()> {
-        self.renewed_ms.store(self.now_ms(), Ordering::Relaxed);
-        let mut tasks = JoinSet::new();
-        for (shard, tenure) in self.tenures().iter() {
-            let is_other = |item: &Item| item.owner.as_deref() != Some(self.process.name());
-            let doubtful = items.get(shard).is_some_and(is_other);
-            let (holder, tenure) = (Arc::clone(self), Arc::clone(tenure));
-            tasks.spawn(async move {
-                let Ok(mut tenant) = tenure.state.try_lock() else { return Ok(()) };
-                if holder.now_ms() < tenant.written_ms + after_ms && !doubtful {
-                    return Ok(());
+        let write = move |state: &mut State| {
+            let Some(item) = state.leases.get(&key) else { return Written::Refused(None) };
+            let there = item.lease.clone();
+            if there.counter != counter || owner.is_some() && there.owner != owner {
+                match (&there.owner, &change) {
+                    (Some(owner), _) if *owner == me => state.count("own write found"),
+                    (_, Change::Save(_)) => state.count("save fenced off"),
+                    _ => {}
                 }
-                holder.write(&tenure, &mut tenant, Change::Renew).await
-            });
-        }
-        let mut outcome = Ok(());
-        while let Some(renewed) = tasks.join_next().await {
-            match renewed.map_err(|ended| BackendError::failed("a renewal ended", ended))? {
-                Ok(()) | Err(BackendError::Closed { .. } | BackendError::Busy { .. }) => {}
-                Err(error) => outcome = Err(error),
+                return Written::Refused(Some(there));
             }
-        }
-        outcome
-    }
-
-    /// Takes a lease on the condition that it is as it was seen; whether it was.
-    async fn take(&self, lease: &Seen) -> Result<bool> {
-        if lease.counter == 0 {
-            let key = self.key(&lease.shard);
-            let create = move |state: &mut State| {
-                state.leases.create(state.trace.now(), &key);
-            };
-            self.process.call("create a lease", create).await?;
-        }
-        let me = self.process.name().to_owned();
-        let counter = match self.write_if(&lease.shard, lease.counter, None, Change::Take(me.clone())).await?
-        {
-            Ok(()) => lease.counter + 1,
-            Err(Some(there)) if there.owner.as_ref() == Some(&me) => there.counter,
-            Err(_) => return Ok(false),
+            let now = state.trace.now();
+            let is_fresh = state.leases.written(&key).is_some_and(|at| now < at + lease);
+            if matches!(change, Change::Take(_)) && is_fresh && there.owner.is_some_and(|owner| owner != me) {
+                state.count("steal");
+            }
+            state.leases.write(now, &key, &change);
+            let position = state.leases.get(&key).and_then(|item| item.position.as_ref());
+            let at = position.map_or("-", |position| &position.0);
+            state.trace.note(format_args!("  {name} of {} {}: {counter}, at {at}", key.0, key.1));
+            Written::Made
         };
-        let tenant = Tenant { counter, written_ms: self.now_ms(), ..Tenant::default() };
-        let tenure = Tenure { shard: lease.shard.clone(), state: Mutex::new(tenant) };
-        self.tenures().insert(lease.shard.clone(), Arc::new(tenure));
-        Ok(true)
+        self.process.call(name, write).await
     }
+}
 
-    async fn release_but(&self, shards: &[Shard]) {
-        let kept: BTreeSet<&ShardId> = shards.iter().map(|shard| &shard.id).collect();
-        let rest: Vec<ShardId> = self.tenures().keys().filter(|held| !kept.contains(held)).cloned().collect();
-        for shard in rest {
-            // Else it runs out.
-            let _ = self.release(&shard).await;
-        }
+pub(crate) async fn load(
+    holder: &Arc<Holder<Leases>>,
+    shard: &ShardId,
+) -> Result<Option<(Checkpoint, Outbox)>> {
+    holder.keep().await?;
+    let (tenure, key) = (holder.tenure(shard), holder.leases.key(shard));
+    let read = move |state: &mut State| state.leases.get(&key).cloned();
+    let item = holder.leases.process.call("load", read).await?;
+    if let Some(tenure) = tenure {
+        tenure.state.lock().await.loaded = true;
     }
+    Ok(item.and_then(|item| item.checkpoint()))
+}
 
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+pub(crate) async fn save(
+    holder: &Arc<Holder<Leases>>,
+    shard: &ShardId,
+    checkpoint: Checkpoint,
+    pending: bool,
+) -> Result<Outbox> {
+    holder.keep().await?;
+    let Some(tenure) = holder.tenure(shard) else { return Err(holder.lost(shard)) };
+    if !tenure.state.lock().await.loaded {
+        let why = format!("{shard} was taken, but its cut not loaded since");
+        return Err(BackendError::Closed { why });
     }
+    let mut tenant = tenure.state.lock().await;
+    let ended = checkpoint.ended;
+    holder.write(&tenure, &mut tenant, Change::Save((checkpoint, pending))).await?;
+    if ended && !pending {
+        holder.note_end();
+    }
+    Ok(if pending { Outbox::Pending } else { Outbox::Sent })
 }

@@ -28,6 +28,7 @@ use logtally::{
 
 use super::{
     rates::Kind,
+    shards::Kept,
     stages,
     table::Item,
     world::{State, World, word},
@@ -143,14 +144,14 @@ fn compare(expected: &Sums, found: &Sums, wrong: &mut Vec<String>) {
 /// The last cut of each shard of the input stream.
 fn cuts(kind: Kind, state: &State, wrong: &mut Vec<String>) -> Vec<(ShardId, Cut)> {
     let mut cuts = Vec::new();
-    for shard in state.input.list() {
+    for Kept { shard, .. } in state.input.all() {
         let key = (word(Stage::Analyze), shard.id.clone());
         let stored = match kind {
             Kind::Embedded => state.cuts.get(&key).cloned(),
             Kind::Aws => state.leases.get(&key).and_then(Item::checkpoint).map(|(stored, _)| stored),
         };
         match stored.map(|stored| Cut::decode(&stored.state)) {
-            Some(Ok(cut)) => cuts.push((shard.id, cut)),
+            Some(Ok(cut)) => cuts.push((shard.id.clone(), cut)),
             Some(Err(why)) => wrong.push(format!("the cut of {}: {why}", shard.id)),
             None => wrong.push(format!("{} has no cut", shard.id)),
         }

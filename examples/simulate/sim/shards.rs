@@ -1,5 +1,7 @@
 //! A stream in memory: shards that split and merge, and keep everything. Asks no clock.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use logtally::{
     backend::{Amount, Backlog, Outgoing, SequenceNumber, Shard, ShardId},
@@ -9,6 +11,9 @@ use md5::{Digest, Md5};
 
 use super::random::Random;
 
+/// How long a list may show what was before a split or merge.
+const STALE: Duration = Duration::from_secs(2);
+
 /// The shards of one stream, parents before children.
 #[derive(Debug)]
 pub(crate) struct Shards(Vec<Kept>);
@@ -17,6 +22,7 @@ pub(crate) struct Shards(Vec<Kept>);
 #[derive(Debug)]
 pub(crate) struct Kept {
     pub(crate) shard: Shard,
+    born: Duration,
     /// The sequence number of a record is its place here, from 1.
     pub(crate) records: Vec<Record>,
 }
@@ -29,10 +35,10 @@ pub(crate) struct Record {
 }
 
 impl Kept {
-    fn new(number: usize, (first_hash, last_hash): (u128, u128), parents: Vec<ShardId>) -> Self {
+    fn new(born: Duration, number: usize, range: (u128, u128), parents: Vec<ShardId>) -> Self {
         let id = ShardId(format!("shardId-{number:012}"));
-        let shard = Shard { id, first_hash, last_hash, parents, closed: false };
-        Self { shard, records: Vec::new() }
+        let shard = Shard { id, first_hash: range.0, last_hash: range.1, parents, closed: false };
+        Self { shard, born, records: Vec::new() }
     }
 
     pub(crate) fn backlog(
@@ -62,11 +68,15 @@ impl Shards {
             let last = if number + 1 == count { u128::MAX } else { step * (number as u128 + 1) };
             (first, last)
         };
-        Self((0..count).map(|number| Kept::new(number, range(number), Vec::new())).collect())
+        let shard = |number| Kept::new(Duration::ZERO, number, range(number), Vec::new());
+        Self((0..count).map(shard).collect())
     }
 
-    pub(crate) fn list(&self) -> Vec<Shard> {
-        self.0.iter().map(|kept| kept.shard.clone()).collect()
+    /// Every shard, and how many of them a list may not show yet: the last ones.
+    pub(crate) fn list(&self, now: Duration) -> (Vec<Shard>, usize) {
+        let is_new = |kept: &&Kept| !kept.shard.parents.is_empty() && now < kept.born + STALE;
+        let new = self.0.iter().rev().take_while(is_new).count();
+        (self.0.iter().map(|kept| kept.shard.clone()).collect(), new)
     }
 
     pub(crate) fn all(&self) -> &[Kept] {
@@ -91,22 +101,26 @@ impl Shards {
     }
 
     /// Splits an open shard, or merges it with its neighbour; what was done.
-    pub(crate) fn reshard(&mut self, random: &mut Random) -> Option<(&'static str, Vec<ShardId>)> {
+    pub(crate) fn reshard(
+        &mut self,
+        now: Duration,
+        random: &mut Random,
+    ) -> Option<(&'static str, Vec<ShardId>)> {
         let mut open: Vec<usize> = (0..self.0.len()).filter(|&at| !self.0[at].shard.closed).collect();
         open.sort_by_key(|&at| self.0[at].shard.first_hash);
         if open.len() > 1 && random.below(2) == 0 {
             let at = random.index(open.len() - 1);
-            return Some(("merge", self.replace(&[open[at], open[at + 1]], 1)));
+            return Some(("merge", self.replace(now, &[open[at], open[at + 1]], 1)));
         }
         if open.len() >= 6 {
             return None;
         }
         let at = open[random.index(open.len())];
-        Some(("split", self.replace(&[at], 2)))
+        Some(("split", self.replace(now, &[at], 2)))
     }
 
     /// Closes shards, and opens so many others in their place.
-    fn replace(&mut self, parents: &[usize], children: usize) -> Vec<ShardId> {
+    fn replace(&mut self, now: Duration, parents: &[usize], children: usize) -> Vec<ShardId> {
         let (first, last) =
             (self.0[parents[0]].shard.first_hash, self.0[parents[parents.len() - 1]].shard.last_hash);
         let ids: Vec<ShardId> = parents.iter().map(|&parent| self.0[parent].shard.id.clone()).collect();
@@ -117,7 +131,7 @@ impl Shards {
         let ranges =
             if children == 1 { vec![(first, last)] } else { vec![(first, middle), (middle + 1, last)] };
         for range in ranges {
-            self.0.push(Kept::new(self.0.len(), range, ids.clone()));
+            self.0.push(Kept::new(now, self.0.len(), range, ids.clone()));
         }
         ids
     }

@@ -261,7 +261,7 @@ impl Reader {
 }
 
 fn missing(shard: &ShardId) -> BackendError {
-    BackendError::Failed { what: format!("there is no {shard}"), source: None }
+    BackendError::Unlisted { why: format!("there is no {shard}") }
 }
 
 impl StreamReader for Reader {

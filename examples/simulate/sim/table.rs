@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use logtally::backend::{Checkpoint, Outbox, SequenceNumber, ShardId};
+use logtally::backend::{
+    Checkpoint, Outbox, SequenceNumber, ShardId,
+    lease::table::{Change, Item as Lease},
+};
 
 /// How long a look without consistency may show what was before a write.
 const STALE: Duration = Duration::from_secs(1);
@@ -11,12 +14,15 @@ const STALE: Duration = Duration::from_secs(1);
 /// A stage and its shard.
 pub(crate) type Key = (&'static str, ShardId);
 
+/// A cut, and whether it holds rows that may not have been sent.
+pub(crate) type Save = (Checkpoint, bool);
+
 /// Every item.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     items: BTreeMap<Key, Item>,
-    /// As each was before it was written last, and when that was.
-    before: BTreeMap<Key, (Duration, Option<Item>)>,
+    /// The lease of each before it was written last, and when that was.
+    before: BTreeMap<Key, (Duration, Option<Lease>)>,
 }
 
 impl Table {
@@ -24,21 +30,26 @@ impl Table {
         self.items.get(key)
     }
 
-    /// Those of `keys` that there are, as they are; or, where they were just written, as they were: so many of them.
+    /// The leases of a stage, as they are; or, where they were just written, as they were: so many of them.
     pub(crate) fn look(
         &self,
         now: Duration,
-        keys: &[Key],
+        stage: &'static str,
         is_stale: bool,
-    ) -> (BTreeMap<ShardId, Item>, usize) {
-        let (mut items, mut stale) = (BTreeMap::new(), 0);
-        for key in keys {
+    ) -> (BTreeMap<ShardId, Lease>, usize) {
+        let (mut leases, mut old) = (BTreeMap::new(), 0);
+        for (key, item) in self.items.iter().filter(|(key, _)| key.0 == stage) {
             let before = self.before.get(key).filter(|(at, _)| is_stale && now < *at + STALE);
-            let item = before.map_or_else(|| self.get(key), |(_, before)| before.as_ref());
-            items.extend(item.map(|item| (key.1.clone(), item.clone())));
-            stale += usize::from(before.is_some());
+            let lease = before.map_or(Some(&item.lease), |(_, before)| before.as_ref());
+            leases.extend(lease.map(|lease| (key.1.clone(), lease.clone())));
+            old += usize::from(before.is_some());
         }
-        (items, stale)
+        (leases, old)
+    }
+
+    /// When the item was written last.
+    pub(crate) fn written(&self, key: &Key) -> Option<Duration> {
+        self.before.get(key).map(|(at, _)| *at)
     }
 
     pub(crate) fn create(&mut self, now: Duration, key: &Key) {
@@ -49,11 +60,10 @@ impl Table {
     }
 
     /// Makes `change` and raises the counter.
-    pub(crate) fn write(&mut self, now: Duration, key: &Key, change: &Change) {
+    pub(crate) fn write(&mut self, now: Duration, key: &Key, change: &Change<Save>) {
         if let Some(item) = self.items.get_mut(key) {
-            self.before.insert(key.clone(), (now, Some(item.clone())));
-            item.counter += 1;
-            change.make(item);
+            self.before.insert(key.clone(), (now, Some(item.lease.clone())));
+            item.make(change);
         }
     }
 }
@@ -61,10 +71,9 @@ impl Table {
 /// The item of a lease.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Item {
-    pub(crate) owner: Option<String>,
-    pub(crate) counter: u64,
-    pub(crate) ended: bool,
-    pub(crate) pending: bool,
+    pub(crate) lease: Lease,
+    ended: bool,
+    pending: bool,
     saves: u64,
     pub(crate) position: Option<SequenceNumber>,
     cut: Vec<u8>,
@@ -72,7 +81,7 @@ pub(crate) struct Item {
 
 impl Item {
     pub(crate) fn owner(&self) -> Option<&str> {
-        self.owner.as_deref()
+        self.lease.owner.as_deref()
     }
 
     pub(crate) fn checkpoint(&self) -> Option<(Checkpoint, Outbox)> {
@@ -81,37 +90,17 @@ impl Item {
             Checkpoint { position: self.position.clone(), state: self.cut.clone(), ended: self.ended };
         (self.saves > 0).then_some((checkpoint, outbox))
     }
-}
 
-/// What to change of an item.
-#[derive(Clone, Debug)]
-pub(crate) enum Change {
-    /// Nothing but the counter.
-    Renew,
-    Take(String),
-    Release,
-    Save(Checkpoint, bool),
-}
-
-impl Change {
-    pub(crate) const fn name(&self) -> &'static str {
-        match self {
-            Self::Renew => "renew a lease",
-            Self::Take(_) => "take a lease",
-            Self::Release => "release a lease",
-            Self::Save(..) => "save",
-        }
-    }
-
-    fn make(&self, item: &mut Item) {
-        match self.clone() {
-            Self::Renew => {}
-            Self::Take(owner) => item.owner = Some(owner),
-            Self::Release => item.owner = None,
-            Self::Save(checkpoint, pending) => {
-                let Checkpoint { position, state, ended } = checkpoint;
-                (item.position, item.cut, item.ended, item.pending) = (position, state, ended, pending);
-                item.saves += 1;
+    fn make(&mut self, change: &Change<Save>) {
+        self.lease.counter += 1;
+        match change.clone() {
+            Change::Renew => {}
+            Change::Take(owner) => self.lease.owner = Some(owner),
+            Change::Release => self.lease.owner = None,
+            Change::Save((Checkpoint { position, state, ended }, pending)) => {
+                (self.position, self.cut, self.ended, self.pending) = (position, state, ended, pending);
+                self.lease.ended = ended && !pending;
+                self.saves += 1;
             }
         }
     }

@@ -14,13 +14,17 @@ use crate::backend::{
     aws::{
         Shared, cut,
         cut::Place,
-        holder::{Holder, Tenant, Tenure},
+        leases::Leases,
         table::{
             CHECKPOINT, CUT, CUT_OBJECT, Change, Item, PENDING, POSITION, SAVED, SAVES, SHARD_END,
             SUB_SEQUENCE, SWITCHES, TRIM_HORIZON, bytes, number,
         },
     },
     embedded,
+    lease::{
+        holder::{Holder, Tenant, Tenure},
+        table,
+    },
 };
 
 /// How often a cut is looked for that others replace while it is read.
@@ -40,7 +44,7 @@ enum Kept {
 #[derive(Clone, Debug)]
 struct Leased {
     shared: Arc<Shared>,
-    holder: Arc<Holder>,
+    holder: Arc<Holder<Leases>>,
 }
 
 impl Checkpoints {
@@ -54,7 +58,7 @@ impl Checkpoints {
         };
         let settings = &shared.settings;
         let prefix = format!("{}/{}/{}/", settings.pipeline, stage.as_str(), settings.stream(stream));
-        let holder = Arc::new(Holder::new(&shared, prefix, stage)?);
+        let holder = Arc::new(Leases::holder(&shared, prefix, stage)?);
         Ok(Self(Kept::Leased(Leased { shared, holder })))
     }
 }
@@ -114,7 +118,7 @@ impl Leased {
     async fn load(&self, shard: &ShardId) -> Result<Option<(Checkpoint, Outbox)>> {
         self.holder.keep().await?;
         let tenure = self.holder.tenure(shard);
-        let mut item = self.holder.table.read(&self.holder.key(shard)).await?;
+        let mut item = self.holder.leases.table.read(&self.holder.leases.key(shard)).await?;
         if let Some(tenure) = tenure {
             let mut tenant = tenure.state.lock().await;
             if !tenant.loaded {
@@ -127,7 +131,7 @@ impl Leased {
             if let Some(state) = cut::state(&self.shared, &mut found).await? {
                 return Ok(Some(loaded(found, state)));
             }
-            let now = self.holder.table.read(&found.key).await?;
+            let now = self.holder.leases.table.read(&found.key).await?;
             if now.as_ref().is_some_and(|now| now.object == found.object) {
                 return Err(cut::gone(&self.shared, &found));
             }
@@ -145,7 +149,7 @@ impl Leased {
         }
         let Checkpoint { position, state, ended } = checkpoint;
         let random = getrandom::u64().map_err(|why| BackendError::failed("no random numbers", why))?;
-        let object = || format!("cuts/{}/{}-{random:016x}", self.holder.key(shard), self.holder.name);
+        let object = || format!("cuts/{}/{}-{random:016x}", self.holder.leases.key(shard), self.holder.name);
         let place = cut::place(&self.shared, state, object).await?;
         let mut change = Change {
             set: vec![
@@ -161,7 +165,7 @@ impl Leased {
         change.put(POSITION, position.map(|position| S(position.0)));
         let object = self.store(&tenure, place, &mut change).await?;
         let mut tenant = tenure.state.lock().await;
-        let written = self.holder.write(&tenure, &mut tenant, change).await;
+        let written = self.holder.write(&tenure, &mut tenant, table::Change::Save(change)).await;
         let is_certain = matches!(written, Ok(()) | Err(BackendError::Closed { .. }));
         let superseded = if is_certain { superseded(&mut tenant, object) } else { Vec::new() };
         // S3 may take its time: the lease is to be renewed meanwhile.

@@ -130,7 +130,7 @@ impl Push {
             Some("ResourceInUseException") => {
                 BackendError::Busy { why: format!("{call}: another subscription to {} ends", cursor.shard) }
             }
-            _ => call.fault(error),
+            _ => cursor.fault(call, error),
         })?);
         Ok(())
     }

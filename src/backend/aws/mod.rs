@@ -2,7 +2,7 @@
 //! sent of its files.
 //!
 //! Reading order: `client` and `error` (the services and what they refuse), `position`, `shard`, `reader` with `poll`,
-//! `fanout` and `payload`, `stream` with `put` (Kinesis), `lease`, `holder`, `table`,
+//! `fanout` and `payload`, `stream` with `put` (Kinesis), `leases`, `table`,
 //! `cut` and `checkpoint` (DynamoDB, S3), `names`,
 //! `call`, `ledger`, `send`, `metrics`, `settle` and `plan` (CloudWatch, and what was sent to it), `reference` (S3),
 //! `handed` and `dead_letters` (Lambda), `probe`. Every limit names its source; retries are where `backend::retry` makes
@@ -18,7 +18,7 @@ mod entries;
 mod error;
 mod fanout;
 pub mod handed;
-mod holder;
+mod leases;
 mod ledger;
 mod metrics;
 mod names;
@@ -36,7 +36,6 @@ mod send;
 mod settle;
 mod shard;
 mod sift;
-mod start;
 mod stored;
 mod stream;
 mod summary;

@@ -1,7 +1,10 @@
 //! The two calls that read a shard: `GetShardIterator` and `GetRecords`. Keeps no position and no pace.
 
+use std::error::Error;
+
 use aws_sdk_kinesis::{
-    error::ProvideErrorMetadata,
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
     operation::get_records::GetRecordsOutput,
     types::{Record, ShardIteratorType},
 };
@@ -59,12 +62,7 @@ impl Cursor<'_> {
                 ),
                 source: None,
             },
-            (Some("ResourceNotFoundException"), _)
-                if error.message().is_some_and(|message| message.contains(&self.shard.0)) =>
-            {
-                shard::missing(name, self.shard)
-            }
-            _ => call.fault(error),
+            _ => self.fault(call, error),
         })?;
         answer.shard_iterator.ok_or_else(|| BackendError::Busy { why: format!("{call}: no iterator") })
     }
@@ -89,7 +87,19 @@ impl Cursor<'_> {
                 Ok(Some(Answer { answer, payloads }))
             }
             Err(error) if error.code() == Some("ExpiredIteratorException") => Ok(None),
-            Err(error) => Err(call.fault(error)),
+            Err(error) => Err(self.fault(call, error)),
+        }
+    }
+
+    /// What a call for the shard fails with: what does not exist may be the shard alone.
+    pub(super) fn fault<E>(&self, call: Call<'_>, error: SdkError<E, HttpResponse>) -> BackendError
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let is_shard = error.message().is_some_and(|message| message.contains(&self.shard.0));
+        match error.code() {
+            Some("ResourceNotFoundException") if is_shard => shard::unlisted(call.name, self.shard),
+            _ => call.fault(error),
         }
     }
 }

@@ -103,11 +103,11 @@ fn parents_first(shards: Vec<Shard>) -> Vec<Shard> {
 /// The shard `id`, if it is listed.
 pub(super) async fn find(shared: &Shared, stream: Stream, id: &ShardId) -> Result<Shard> {
     let found = list(shared, stream).await?.into_iter().find(|shard| shard.id == *id);
-    found.ok_or_else(|| missing(shared.settings.stream(stream), id))
+    found.ok_or_else(|| unlisted(shared.settings.stream(stream), id))
 }
 
-pub(super) fn missing(stream: &str, id: &ShardId) -> BackendError {
-    BackendError::Failed { what: format!("stream {stream} has no {id}, or no longer"), source: None }
+pub(super) fn unlisted(stream: &str, id: &ShardId) -> BackendError {
+    BackendError::Unlisted { why: format!("stream {stream} has no {id}, or no longer") }
 }
 
 /// What the shard holds: when the oldest record arrived, and the position of the newest. Kinesis says no amounts.

@@ -7,7 +7,7 @@ use crate::{
             Aws,
             checkpoint::loaded,
             cut,
-            holder::PATIENCE,
+            leases::PATIENCE,
             table::{Item, Table},
         },
     },

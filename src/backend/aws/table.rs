@@ -30,6 +30,7 @@ use aws_sdk_dynamodb::{
 use crate::backend::{
     BackendError, Result, Shard,
     aws::{Shared, error::Call},
+    lease::table::Written,
 };
 
 pub(super) const OWNER: &str = "leaseOwner";
@@ -72,15 +73,6 @@ pub(super) struct Change {
     pub(super) set: Vec<(&'static str, AttributeValue)>,
     pub(super) add: Vec<&'static str>,
     pub(super) remove: Vec<&'static str>,
-}
-
-/// What became of a conditional write.
-#[derive(Debug)]
-pub(super) enum Written {
-    /// It was made.
-    Made,
-    /// The condition did not hold; this is what is there.
-    Refused(Option<Box<Item>>),
 }
 
 /// The table.
@@ -208,7 +200,7 @@ impl Table {
                     return Ok(Written::Refused(None));
                 };
                 let there = refused.item.map(|item| self.item(item)).transpose()?;
-                Ok(Written::Refused(there.map(Box::new)))
+                Ok(Written::Refused(there.map(Into::into)))
             }
             Err(error) => Err(self.fault("dynamodb:UpdateItem", error)),
         }

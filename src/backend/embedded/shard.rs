@@ -2,10 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::backend::{
-    Shard, ShardId, Stage, Stream,
-    embedded::error::{Fault, refused},
-};
+use crate::backend::{BackendError, Shard, ShardId, Stage, Stream, embedded::error::Fault};
 
 /// What the tables call a stream.
 pub(super) const fn number(stream: Stream) -> i64 {
@@ -100,10 +97,11 @@ pub(super) fn find(conn: &Connection, stream: Stream, shard: &ShardId) -> Result
         .query_row(params![number(stream), consumer(stream).as_str(), shard.0], read)
         .optional()?;
     found.ok_or_else(|| {
-        Fault::Backend(refused(format!(
+        let why = format!(
             "the {} stream has no shard {shard}: see `logtally status` for those it has",
             word(stream)
-        )))
+        );
+        Fault::Backend(BackendError::Unlisted { why })
     })
 }
 

@@ -45,6 +45,7 @@ impl Sandbox {
             BackendError::Busy { why } => ("busy", why),
             BackendError::Closed { why } => ("closed", why),
             BackendError::Gone { why, .. } => ("gone", why),
+            BackendError::Unlisted { why } => ("unlisted", why),
             BackendError::Stopped { why } => ("stopped", why),
             BackendError::Refused { what, .. } => ("refused", what),
             BackendError::Failed { what, .. } => ("failed", what),

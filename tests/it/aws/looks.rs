@@ -12,7 +12,7 @@ use logtally::{
         work::{Ended, each_shard},
     },
     clock::Clock,
-    stop::{Phase, channel},
+    stop::{Phase, Stop, channel},
 };
 use serde_json::{Value, json};
 
@@ -179,4 +179,118 @@ async fn shards_are_listed_for_every_sixth_look_and_at_once_when_one_ends() {
         (3, 1),
         "its end was reason enough to list the shards, and the next look found the child"
     );
+}
+
+/// A shard of a list: its number, its parent, and of the eighths of the hash keys the first and the last.
+type Listed = (u32, Option<u32>, u128, u128);
+
+/// The halves of shard 0.
+const FIRST: Listed = (1, Some(0), 0, 3);
+const SECOND: Listed = (2, Some(0), 4, 7);
+
+fn listed((number, parent, first, last): Listed) -> Value {
+    let id = |number| format!("shardId-{number:012}");
+    let eighth = u128::MAX / 8 + 1;
+    let end = (last * eighth).checked_add(eighth).map_or(u128::MAX, |end| end - 1);
+    json!({
+        "ShardId": id(number), "ParentShardId": parent.map(id),
+        "HashKeyRange": {"StartingHashKey": (first * eighth).to_string(), "EndingHashKey": end.to_string()},
+        "SequenceNumberRange": {"StartingSequenceNumber": "1"},
+    })
+}
+
+/// Drains a stream whose lists show these children of shard 0, one list after the other and the last for ever. Shard 0
+/// ends at once, a child when it was listed so often. Which children were worked on, whether each was told to stop, and
+/// how many lists there were.
+async fn drained(lists: &'static [&'static [Listed]], until: usize) -> (Vec<(u32, bool)>, usize) {
+    let asked = Asked::default();
+    let calls = Arc::clone(&asked);
+    let stub = stub(&asked, move |operation, _| match operation {
+        "ListShards" => {
+            let children = lists[(count(&calls, "ListShards") - 1).min(lists.len() - 1)];
+            let shards = [(0, None, 0, 7)].iter().chain(children).copied().map(listed);
+            json!({"Shards": shards.collect::<Vec<Value>>()})
+        }
+        _ => json!({"Items": []}),
+    })
+    .await;
+    let aws = aws(&stub).await;
+    let store = aws.checkpoints(Stage::Analyze).await.unwrap();
+    let (stopper, stop) = channel();
+    stopper.set(Phase::Drain);
+    let worked = Arc::new(Mutex::new(Vec::new()));
+    let (noted, calls) = (Arc::clone(&worked), Arc::clone(&asked));
+    let work = move |shard: logtally::backend::Shard, stop: Stop| {
+        let (noted, calls) = (Arc::clone(&noted), Arc::clone(&calls));
+        async move {
+            let number: u32 = shard.id.0[8..].parse().unwrap();
+            if number == 0 {
+                return Ok::<Ended, BackendError>(Ended::EndOfShard);
+            }
+            while count(&calls, "ListShards") < until && stop.phase() < Phase::Stop {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            noted.lock().unwrap().push((number, stop.phase() == Phase::Stop));
+            Ok(Ended::Stopped)
+        }
+    };
+    each_shard(&aws, &store, Stream::Input, stop, work).await.unwrap();
+    let mut worked = worked.lock().unwrap().clone();
+    worked.sort_unstable();
+    (worked, count(&asked, "ListShards"))
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_children_that_are_listed_late_until_all_are() {
+    let (worked, lists) = drained(&[&[], &[], &[FIRST], &[FIRST], &[FIRST, SECOND]], 0).await;
+    assert_eq!(worked, [(1, false), (2, false)]);
+    assert_eq!(lists, 5, "with all children there it is as good as any list");
+}
+
+#[tokio::test]
+async fn what_is_read_is_kept_though_a_list_shows_it_no_more() {
+    let (worked, _) = drained(&[&[], &[FIRST], &[], &[FIRST, SECOND]], 4).await;
+    assert_eq!(worked, [(1, false), (2, false)]);
+}
+
+#[tokio::test]
+async fn children_that_never_come_are_waited_for_during_six_looks() {
+    let (worked, lists) = drained(&[&[]], 0).await;
+    assert!(worked.is_empty());
+    assert_eq!(lists, 8, "the first, six without children, and the one that decides");
+}
+
+/// What is on its way of the time before, on the condition of a counter that was, must not find it again.
+#[tokio::test]
+async fn a_lease_whose_taking_was_not_answered_is_taken_by_another_write() {
+    let writes = Arc::new(Mutex::new(Vec::new()));
+    let known = Arc::clone(&writes);
+    let lease = Arc::new(Mutex::new((None::<String>, 5)));
+    let stub = Stub::start(move |operation, request| {
+        if operation == "Scan" {
+            // A look that shows for long what was a moment ago.
+            return (200, json!({"Items": [item(0, None, 5, "1")]}));
+        }
+        let values = &request["ExpressionAttributeValues"];
+        let (mut lease, mut known) = (lease.lock().unwrap(), known.lock().unwrap());
+        known.push(values[":known"]["N"].as_str().unwrap().parse::<u64>().unwrap());
+        if known.last() != Some(&lease.1) {
+            let there = item(0, lease.0.as_deref(), lease.1, "1");
+            return (400, json!({"__type": "ConditionalCheckFailedException", "Item": there}));
+        }
+        lease.0 = values[":leaseOwner"]["S"].as_str().map(str::to_owned).or(lease.0.take());
+        lease.1 += 1;
+        match known.len() {
+            1 => (500, json!({"__type": "InternalServerError"})),
+            _ => (200, json!({})),
+        }
+    })
+    .await;
+    let store = aws(&stub).await.checkpoints(Stage::Analyze).await.unwrap();
+    let held = store.hold(&shards(1)).await.unwrap();
+    assert!(held.shards.is_empty() && held.undecided, "{held:?}");
+    assert_eq!(store.hold(&shards(1)).await.unwrap().shards.len(), 1);
+    assert_eq!(*writes.lock().unwrap(), [5, 5, 6]);
+    store.release(&shards(1)[0].id).await.unwrap();
+    assert_eq!(writes.lock().unwrap().last(), Some(&7), "behind its own write");
 }

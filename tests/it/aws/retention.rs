@@ -20,7 +20,7 @@ use logtally::{
         reference::Reference,
         time::{Timestamp, WindowSize},
     },
-    stop::{Phase, channel},
+    stop::{Phase, Stop, channel},
 };
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -112,10 +112,20 @@ fn analysis(accept_loss: bool) -> analyze::Settings {
     }
 }
 
-#[tokio::test]
-async fn a_parent_that_left_the_list_unread_is_told_as_lost_and_what_it_counted_is_published() {
-    let office = Office::open().await;
-    let sent = Arc::new(Mutex::new(Vec::new()));
+/// Where the parcels of the parent that were sent go, by id.
+type Sent = Arc<Mutex<Vec<String>>>;
+
+fn of_parent(sent: &Sent) -> Vec<String> {
+    let sent = sent.lock().unwrap();
+    sent.iter().filter(|id| id.contains("-000000000000/")).cloned().collect()
+}
+
+/// A worker over leases of its own and a Kinesis that answers so, but for what it takes.
+async fn worker<F>(office: &Office, answer: F) -> (Stub, Aws, Sent)
+where
+    F: Fn(&str, &Value) -> (u16, Value) + Clone + Send + Sync + 'static,
+{
+    let sent = Sent::default();
     let taken = Arc::clone(&sent);
     let stub = Stub::start(move |operation, request| {
         if operation == "PutRecords" {
@@ -125,22 +135,25 @@ async fn a_parent_that_left_the_list_unread_is_told_as_lost_and_what_it_counted_
                 .unwrap()
                 .extend(records.iter().map(|record| record["PartitionKey"].as_str().unwrap().to_owned()));
         }
-        child(operation, request)
+        answer(operation, request)
     })
     .await;
     let clients = Clients::new(&office.moto.config()).with_kinesis(&stub.config);
+    let clock = Clock::from_fn(|| Timestamp::from_millis(ARRIVAL_MS + 1_000));
     let settings = Settings {
         table: TABLE.to_owned(),
         pipeline: "p".to_owned(),
         lease_ms: LEASE_MS,
-        ..Settings::new("worker", Clock::system())
+        ..Settings::new("worker", clock)
     };
-    let backend = Aws::open(clients, settings).await.unwrap();
-    let (stopper, stop) = channel();
-    let parents = shards(1);
+    (stub, Aws::open(clients, settings).await.unwrap(), sent)
+}
+
+/// Counts a line of the parent, whose window stays open.
+async fn count_a_line(backend: &Aws, stop: &Stop) {
     let arrival = Timestamp::from_millis(1_800_000_000_000);
     let line = Incoming {
-        sequence: SequenceNumber("7@1800000000000".to_owned()),
+        sequence: SequenceNumber("6@1800000000000".to_owned()),
         partition_key: "other".to_owned(),
         arrival,
         data: "10.0.0.1 1800000000000 200 5\n".into(),
@@ -152,7 +165,24 @@ async fn a_parent_that_left_the_list_unread_is_told_as_lost_and_what_it_counted_
         behind_ms: 0,
         end_of_shard: false,
     };
-    Box::pin(analyze::step(&backend, (&analysis(false), &stop), &parents, &parents[0], read)).await.unwrap();
+    let parents = shards(1);
+    Box::pin(analyze::step(backend, (&analysis(false), stop), &parents, &parents[0], read)).await.unwrap();
+}
+
+/// The rows and the health of the parent's window.
+const WINDOW: [&str; 2] = ["p/1/shardId-000000000000/1/0", "p/1/shardId-000000000000/1/1"];
+
+/// The stub answers for one record of a call only: the other is sent again.
+fn ids(sent: &[String]) -> BTreeSet<&str> {
+    sent.iter().map(String::as_str).collect()
+}
+
+#[tokio::test]
+async fn a_parent_that_left_the_list_unread_is_told_as_lost_and_what_it_counted_is_published() {
+    let office = Office::open().await;
+    let (_stub, backend, sent) = worker(&office, child).await;
+    let (stopper, stop) = channel();
+    count_a_line(&backend, &stop).await;
     assert!(sent.lock().unwrap().is_empty(), "the window is open");
 
     stopper.set(Phase::Drain);
@@ -161,19 +191,58 @@ async fn a_parent_that_left_the_list_unread_is_told_as_lost_and_what_it_counted_
     insta::assert_snapshot!(why, @"shardId-000000000000, which shardId-000000000001 comes from, is no longer listed and was not read to its end: an unknown number of records passed retention unread; --accept-loss goes on without them");
     assert!(sent.lock().unwrap().is_empty());
 
-    let of_parent = || {
-        let sent = sent.lock().unwrap();
-        sent.iter().filter(|id| id.contains("-000000000000/")).cloned().collect::<Vec<String>>()
-    };
     Box::pin(analyze::run(&backend, analysis(true), stop.clone())).await.unwrap();
-    let window = of_parent();
-    // The stub answers for one record of a call only: the other is sent again.
-    let rows_and_health = ["p/1/shardId-000000000000/1/0", "p/1/shardId-000000000000/1/1"];
-    assert_eq!(window.iter().map(String::as_str).collect::<BTreeSet<_>>(), BTreeSet::from(rows_and_health));
+    let window = of_parent(&sent);
+    assert_eq!(ids(&window), BTreeSet::from(WINDOW));
     Box::pin(analyze::run(&backend, analysis(true), stop.clone())).await.unwrap();
-    assert_eq!(of_parent(), window, "its window, once");
+    assert_eq!(of_parent(&sent), window, "its window, once");
     let store = backend.checkpoints(Stage::Analyze).await.unwrap();
-    let (cut, outbox) = store.load(&parents[0].id).await.unwrap().unwrap();
+    let (cut, outbox) = store.load(&shards(1)[0].id).await.unwrap().unwrap();
     assert!(cut.ended && outbox == Outbox::Sent, "that it was sent is saved, for whoever comes later");
     assert!(Box::pin(analyze::run(&backend, analysis(false), stop)).await.is_ok(), "told once");
+}
+
+#[tokio::test]
+async fn a_parent_that_leaves_the_list_while_the_list_is_kept_makes_it_be_read_anew() {
+    let office = Office::open().await;
+    let lists = Arc::new(AtomicI64::new(0));
+    let (_stub, backend, sent) = worker(&office, move |operation, request| {
+        // Those of the start and of the first look have the parent.
+        let is_late = operation == "ListShards" && lists.fetch_add(1, Ordering::SeqCst) >= 2;
+        if is_late { child(operation, request) } else { shard(operation, request) }
+    })
+    .await;
+    let (stopper, stop) = channel();
+    count_a_line(&backend, &stop).await;
+    stopper.set(Phase::Drain);
+    let refused = Box::pin(analyze::run(&backend, analysis(false), stop.clone())).await;
+    assert!(matches!(refused, Err(AnalyzeError::Backend(BackendError::Gone { .. }))), "{refused:?}");
+    assert!(sent.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_was_read_of_a_shard_before_it_left_the_list_is_counted() {
+    let office = Office::open().await;
+    let reads = Arc::new(AtomicI64::new(0));
+    let (_stub, backend, sent) = worker(&office, move |operation, request| {
+        let left = reads.load(Ordering::SeqCst) > 1;
+        match operation {
+            "GetRecords" | "ListShards" if left => child(operation, request),
+            "GetRecords" if reads.fetch_add(1, Ordering::SeqCst) == 1 => {
+                let message = "Shard shardId-000000000000 in stream logtally-input does not exist";
+                (400, json!({"__type": "ResourceNotFoundException", "message": message}))
+            }
+            _ => shard(operation, request),
+        }
+    })
+    .await;
+    let (stopper, stop) = channel();
+    count_a_line(&backend, &stop).await;
+    stopper.set(Phase::Drain);
+    let seldom = analyze::Settings { checkpoint_interval_ms: 3_600_000, ..analysis(true) };
+    Box::pin(analyze::run(&backend, seldom, stop)).await.unwrap();
+    assert_eq!(ids(&of_parent(&sent)), BTreeSet::from(WINDOW));
+    let store = backend.checkpoints(Stage::Analyze).await.unwrap();
+    let (cut, _) = store.load(&shards(1)[0].id).await.unwrap().unwrap();
+    assert_eq!((cut.position.unwrap().0.as_str(), cut.ended), ("7@1800000000123", true));
 }

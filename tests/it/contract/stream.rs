@@ -118,7 +118,7 @@ pub(crate) async fn refuses_a_shard_it_does_not_have(place: &impl Place) {
     let backend = place.open().await;
     let shard = logtally::backend::ShardId("shardId-999999999999".to_owned());
     let opened = backend.reader(Stream::Input, &shard, StartAt::Latest).await;
-    assert!(matches!(opened, Err(BackendError::Failed { .. })));
+    assert!(matches!(opened, Err(BackendError::Unlisted { .. })));
 }
 
 pub(crate) async fn refuses_what_kinesis_would(place: &impl Place) {

@@ -1,52 +1,50 @@
-//! The leases that this worker holds: takes, renews and gives them up. Knows no cut.
+//! The leases that a worker holds: takes, renews and gives them up. Knows no cut, and no service: of that it asks
+//! [`Leases`].
 //!
 //! All writes for one lease go through its [`Tenure`], one at a time, and each of them is the renewal as well. Who
 //! finds another owner in an item has lost the lease, and forgets it; there is no way back but to take it again.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     sync::{
-        Arc,
+        Arc, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use aws_sdk_dynamodb::types::AttributeValue::S;
-use dashmap::DashMap;
 use tokio::{sync::Mutex, task::JoinSet, time::Instant};
 
-use crate::backend::{
-    BackendError, Held, Result, Shard, ShardId, Stage,
-    aws::{
-        Shared,
-        table::{Change, Item, OWNER, SWITCHES, Table, Written},
+use crate::{
+    backend::{
+        BackendError, Held, Result, Shard, ShardId, Stage,
+        lease::{
+            Book, Owner, Seen, renew_every_ms,
+            table::{Change, Item, Leases, Written},
+        },
     },
-    lease::{self, Book, Owner, Seen},
+    random,
 };
 
 /// How often a write starts again because an earlier one of this worker arrived late; then the table is busy.
 const ATTEMPTS: usize = 4;
-/// The least time that an attempt at a call may take; else a third of a lease.
-pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The leases of one stage, as one worker sees them.
 #[derive(Debug)]
-pub(super) struct Holder {
-    pub(super) table: Table,
-    /// `pipeline/stage/stream/`
-    prefix: String,
+pub struct Holder<L> {
+    /// Where they are.
+    pub leases: L,
+    /// Who this is: no two holders have the same name, in one process neither.
+    pub name: String,
     pub(super) stage: Stage,
     pub(super) lease_ms: u64,
-    /// Who this is: no two holders have the same name, in one process neither.
-    pub(super) name: String,
     began: Instant,
     pub(super) watch: Mutex<Watch>,
     /// A shard was ended since the last look.
     an_end: AtomicBool,
     /// When all leases were last renewed.
     renewed_ms: AtomicU64,
-    tenures: DashMap<ShardId, Arc<Tenure>>,
+    tenures: std::sync::Mutex<BTreeMap<ShardId, Arc<Tenure>>>,
 }
 
 /// What was seen of all leases, and when they are to be looked at again.
@@ -60,77 +58,80 @@ pub(super) struct Watch {
 
 /// A lease from taking it to losing it. Who makes a write holds the lock.
 #[derive(Debug)]
-pub(super) struct Tenure {
+pub struct Tenure {
     shard: ShardId,
-    pub(super) state: Mutex<Tenant>,
+    /// What is known of the item.
+    pub state: Mutex<Tenant>,
 }
 
 /// What the holder of a lease knows of its item.
 #[derive(Debug, Default)]
-pub(super) struct Tenant {
+pub struct Tenant {
     counter: u64,
     /// When it was written last, by this worker's clock.
     written_ms: u64,
     lost: bool,
     /// The cut was loaded since the lease was taken: what is saved builds on it.
-    pub(super) loaded: bool,
-    /// Every S3 object that the item may point to.
-    pub(super) objects: Vec<String>,
+    pub loaded: bool,
+    /// Every object that the item may point to.
+    pub objects: Vec<String>,
 }
 
 impl Tenant {
-    pub(super) fn is_held(&self) -> bool {
+    /// Not lost yet, as far as is known.
+    #[must_use]
+    pub const fn is_held(&self) -> bool {
         !self.lost
     }
 }
 
-impl Holder {
-    pub(super) fn new(shared: &Shared, prefix: String, stage: Stage) -> Result<Self> {
-        let random = getrandom::u64().map_err(|why| BackendError::failed("no random numbers", why))?;
-        let settings = &shared.settings;
-        Ok(Self {
-            table: Table::new(shared, PATIENCE.max(Duration::from_millis(settings.lease_ms / 3))),
-            prefix,
+impl<L: Leases> Holder<L> {
+    /// Holds nothing yet. A lease lasts so many milliseconds.
+    #[must_use]
+    pub fn new(leases: L, name: String, stage: Stage, lease_ms: u64) -> Self {
+        Self {
+            leases,
+            name,
             stage,
-            lease_ms: settings.lease_ms,
-            name: format!("{}-{random:016x}", settings.worker),
+            lease_ms,
             began: Instant::now(),
-            watch: Mutex::new(Watch {
-                book: Book::new(settings.lease_ms),
-                seen: Vec::new(),
-                undecided: true,
-            }),
+            watch: Mutex::new(Watch { book: Book::new(lease_ms), seen: Vec::new(), undecided: true }),
             an_end: AtomicBool::new(false),
             renewed_ms: AtomicU64::new(0),
-            tenures: DashMap::new(),
-        })
+            tenures: std::sync::Mutex::default(),
+        }
     }
 
     /// How often [`Self::hold`] is to be called.
-    pub(super) fn every(&self) -> Duration {
-        Duration::from_millis(lease::renew_every_ms(self.lease_ms))
+    pub const fn every(&self) -> Duration {
+        Duration::from_millis(renew_every_ms(self.lease_ms))
     }
 
     /// The end of a shard was saved, and nothing of it is left to send: its children may be read.
-    pub(super) fn note_end(&self) {
+    pub fn note_end(&self) {
         self.an_end.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn key(&self, shard: &ShardId) -> String {
-        format!("{}{shard}", self.prefix)
+    fn tenures(&self) -> MutexGuard<'_, BTreeMap<ShardId, Arc<Tenure>>> {
+        self.tenures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn tenure(&self, shard: &ShardId) -> Option<Arc<Tenure>> {
-        self.tenures.get(shard).map(|tenure| Arc::clone(&tenure))
+    /// What is held of `shard`.
+    pub fn tenure(&self, shard: &ShardId) -> Option<Arc<Tenure>> {
+        self.tenures().get(shard).cloned()
     }
 
-    pub(super) fn lost(&self, shard: &ShardId) -> BackendError {
+    /// That `shard` is another's.
+    pub fn lost(&self, shard: &ShardId) -> BackendError {
         BackendError::Closed { why: format!("{shard} is not held by {} any more", self.name) }
     }
 
     /// As the port has it. The others are looked at when it is time to, when other shards are asked for, and when this
     /// worker ended one.
-    pub(super) async fn hold(self: &Arc<Self>, shards: &[Shard]) -> Result<Held> {
+    ///
+    /// # Errors
+    /// What the table fails with, but for what may be tried again.
+    pub async fn hold(self: &Arc<Self>, shards: &[Shard]) -> Result<Held> {
         let mut watch = self.watch.lock().await;
         let asked = shards.iter().map(|shard| &shard.id);
         let is_same = asked.eq(watch.seen.iter().map(|lease| &lease.shard));
@@ -138,11 +139,12 @@ impl Holder {
             watch.book.look_with(1);
         }
         if watch.book.may_skip() {
-            self.renew(self.lease_ms / 6, &HashMap::new()).await?;
+            self.renew(self.lease_ms / 6, &BTreeMap::new()).await?;
         } else {
             self.share(&mut watch, shards).await?;
         }
-        let held = watch.seen.iter().filter(|lease| !lease.ended && self.tenures.contains_key(&lease.shard));
+        let mine = self.tenures();
+        let held = watch.seen.iter().filter(|lease| !lease.ended && mine.contains_key(&lease.shard));
         let ended = watch.seen.iter().filter(|lease| lease.ended);
         Ok(Held {
             shards: held.map(|lease| lease.shard.clone()).collect(),
@@ -163,7 +165,7 @@ impl Holder {
         let Watch { book, seen, undecided } = watch;
         let now_ms = self.now_ms();
         book.look(now_ms, seen);
-        let plan = book.plan(now_ms, seen, || getrandom::u64().unwrap_or_default());
+        let plan = book.plan(now_ms, seen, || random::u64().unwrap_or_default());
         let chosen: HashSet<&ShardId> = plan.take.iter().collect();
         let mut missed = false;
         for (shard, lease) in shards.iter().zip(&*seen).filter(|(shard, _)| chosen.contains(&shard.id)) {
@@ -188,14 +190,16 @@ impl Holder {
     }
 
     /// Takes a lease from whoever holds it.
-    pub(super) async fn seize(&self, shard: &Shard) -> Result<()> {
+    ///
+    /// # Errors
+    /// What the table fails with; [`BackendError::Busy`] if several take the lease at once.
+    pub async fn seize(&self, shard: &Shard) -> Result<()> {
         if let Some(tenure) = self.tenure(&shard.id) {
             let mut tenant = tenure.state.lock().await;
             self.forget(&tenure, &mut tenant);
         }
         for _ in 0..ATTEMPTS {
-            let key = self.key(&shard.id);
-            let item = self.table.read(&key).await?;
+            let item = self.leases.one(&shard.id).await?;
             if self.take(shard, &self.seen(shard, item.unwrap_or_default())).await? {
                 return Ok(());
             }
@@ -204,11 +208,13 @@ impl Holder {
     }
 
     /// Gives a lease up, for others to take at once.
-    pub(super) async fn release(&self, shard: &ShardId) -> Result<()> {
+    ///
+    /// # Errors
+    /// What the table fails with: then the lease runs out.
+    pub async fn release(&self, shard: &ShardId) -> Result<()> {
         let Some(tenure) = self.tenure(shard) else { return Ok(()) };
         let mut tenant = tenure.state.lock().await;
-        let change = Change { remove: vec![OWNER], ..Change::default() };
-        let written = self.write(&tenure, &mut tenant, change).await;
+        let written = self.write(&tenure, &mut tenant, Change::Release).await;
         self.forget(&tenure, &mut tenant);
         tenant.objects.clear(); // one of them is the cut
         match written {
@@ -217,23 +223,25 @@ impl Holder {
         }
     }
 
-    /// Makes `change` to the item of a lease that is held, which renews it. [`BackendError::Closed`] once it is lost.
+    /// Makes `change` to the item of a lease that is held, which renews it.
     ///
     /// Where the item shows this worker with another counter, an earlier write of its own, of which the answer was lost
     /// or not waited for, was made after all; nobody else's can have been, so this one builds on it.
-    pub(super) async fn write(
+    ///
+    /// # Errors
+    /// [`BackendError::Closed`] once it is lost; what the table fails with.
+    pub async fn write(
         &self,
         tenure: &Arc<Tenure>,
         tenant: &mut Tenant,
-        change: Change,
+        change: Change<L::Save>,
     ) -> Result<()> {
         let shard = &tenure.shard;
         for _ in 0..ATTEMPTS {
             if tenant.lost {
                 return Err(self.lost(shard));
             }
-            let key = self.key(shard);
-            match self.table.write(&key, tenant.counter, Some(&self.name), change.clone()).await? {
+            match self.leases.write(shard, tenant.counter, Some(&self.name), change.clone()).await? {
                 Written::Made => {
                     tenant.counter += 1;
                     tenant.written_ms = self.now_ms();
@@ -250,68 +258,66 @@ impl Holder {
                 }
             }
         }
-        Err(BackendError::Busy { why: format!("{shard}: earlier writes of {} keep arriving", self.name) })
+        Err(self.keep_arriving(shard))
     }
 
     fn forget(&self, tenure: &Arc<Tenure>, tenant: &mut Tenant) {
         tenant.lost = true;
-        self.tenures.remove_if(&tenure.shard, |_, now| Arc::ptr_eq(now, tenure));
+        let mut tenures = self.tenures();
+        if tenures.get(&tenure.shard).is_some_and(|now| Arc::ptr_eq(now, tenure)) {
+            tenures.remove(&tenure.shard);
+        }
     }
 
     /// Every lease of `shards` as it is after renewing what is held of them; what is held of others is given up. The leases
     /// of others are as they are `now`, or were a moment ago.
     pub(super) async fn look(self: &Arc<Self>, shards: &[Shard], now: bool) -> Result<Vec<Seen>> {
-        let items = self.table.leases(&self.prefix, now).await;
+        let items = self.leases.all(now).await;
         if items.is_err() {
             // What is held is renewed all the same.
-            self.renew(self.lease_ms / 6, &HashMap::new()).await?;
+            self.renew(self.lease_ms / 6, &BTreeMap::new()).await?;
         }
-        let items = items?;
-        let mut items: HashMap<String, Item> =
-            items.into_iter().map(|item| (item.key.clone(), item)).collect();
+        let mut items = items?;
         self.release_but(shards).await;
         self.renew(self.lease_ms / 6, &items).await?;
-        let mut item = |shard: &Shard| items.remove(&self.key(&shard.id)).unwrap_or_default();
+        let mut item = |shard: &Shard| items.remove(&shard.id).unwrap_or_default();
         Ok(shards.iter().map(|shard| self.seen(shard, item(shard))).collect())
     }
 
     /// What an item shows, unless this worker knows better: it may have written since the look.
     fn seen(&self, shard: &Shard, item: Item) -> Seen {
-        let owner = match item.owner {
-            _ if self.tenures.contains_key(&shard.id) => Owner::Me,
-            Some(owner) if owner != self.name => Owner::Other(owner),
-            // What it took or gave up by a write whose answer was lost is to be had.
-            Some(_) | None => Owner::Nobody,
-        };
-        Seen { shard: shard.id.clone(), owner, counter: item.counter, ended: item.ended && !item.pending }
+        let owner = Owner::of(self.tenures().contains_key(&shard.id), item.owner, &self.name);
+        Seen { shard: shard.id.clone(), owner, counter: item.counter, ended: item.ended }
     }
 
     /// Renews what was not written for half a lease. A start that prepares every cut takes its time, and nobody calls
     /// [`Self::hold`] meanwhile.
-    pub(super) async fn keep(self: &Arc<Self>) -> Result<()> {
+    ///
+    /// # Errors
+    /// What the table fails with for good.
+    pub async fn keep(self: &Arc<Self>) -> Result<()> {
         let half = self.lease_ms / 2;
         if self.now_ms() < self.renewed_ms.load(Ordering::Relaxed) + half {
             return Ok(());
         }
-        self.renew(half, &HashMap::new()).await
+        self.renew(half, &BTreeMap::new()).await
     }
 
     /// Renews what was not written for `after_ms`, and what is another's by `items`; all at once: one slow answer does
     /// not cost the other leases.
-    async fn renew(self: &Arc<Self>, after_ms: u64, items: &HashMap<String, Item>) -> Result<()> {
+    async fn renew(self: &Arc<Self>, after_ms: u64, items: &BTreeMap<ShardId, Item>) -> Result<()> {
         self.renewed_ms.store(self.now_ms(), Ordering::Relaxed);
         let mut tasks = JoinSet::new();
-        for tenure in &self.tenures {
-            let item = items.get(&self.key(tenure.key()));
-            let doubtful = item.is_some_and(|item| item.owner.as_ref() != Some(&self.name));
-            let (holder, tenure) = (Arc::clone(self), Arc::clone(&tenure));
+        for (shard, tenure) in &*self.tenures() {
+            let doubtful = items.get(shard).is_some_and(|item| item.owner.as_ref() != Some(&self.name));
+            let (holder, tenure) = (Arc::clone(self), Arc::clone(tenure));
             tasks.spawn(async move {
                 // A write that is on its way renews the lease, too.
                 let Ok(mut tenant) = tenure.state.try_lock() else { return Ok(()) };
                 if holder.now_ms() < tenant.written_ms + after_ms && !doubtful {
                     return Ok(());
                 }
-                holder.write(&tenure, &mut tenant, Change::default()).await
+                holder.write(&tenure, &mut tenant, Change::Renew).await
             });
         }
         let mut outcome = Ok(());
@@ -328,29 +334,41 @@ impl Holder {
     }
 
     /// Takes a lease on the condition that it is as it was seen; whether it was. One that was never written may have no
-    /// item yet.
+    /// item yet. One that is this worker's by a write whose answer was lost is taken all the same: whatever else of the time
+    /// before is on its way finds another counter.
     pub(super) async fn take(&self, shard: &Shard, lease: &Seen) -> Result<bool> {
-        let key = self.key(&lease.shard);
         if lease.counter == 0 {
-            self.table.create(&key, shard).await?;
+            self.leases.create(shard).await?;
         }
-        let change =
-            Change { set: vec![(OWNER, S(self.name.clone()))], add: vec![SWITCHES], remove: Vec::new() };
-        let counter = match self.table.write(&key, lease.counter, None, change).await? {
-            Written::Made => lease.counter + 1,
-            Written::Refused(Some(there)) if there.owner.as_ref() == Some(&self.name) => there.counter,
-            Written::Refused(_) => return Ok(false),
-        };
+        let mut counter = lease.counter;
+        for _ in 0..ATTEMPTS {
+            match self.leases.write(&shard.id, counter, None, Change::Take(self.name.clone())).await? {
+                Written::Made => {
+                    self.took(&lease.shard, counter + 1);
+                    return Ok(true);
+                }
+                Written::Refused(Some(there)) if there.owner.as_ref() == Some(&self.name) => {
+                    counter = there.counter;
+                }
+                Written::Refused(_) => return Ok(false),
+            }
+        }
+        Err(self.keep_arriving(&lease.shard))
+    }
+
+    fn keep_arriving(&self, shard: &ShardId) -> BackendError {
+        BackendError::Busy { why: format!("{shard}: earlier writes of {} keep arriving", self.name) }
+    }
+
+    fn took(&self, shard: &ShardId, counter: u64) {
         let tenant = Tenant { counter, written_ms: self.now_ms(), ..Tenant::default() };
-        let tenure = Tenure { shard: lease.shard.clone(), state: Mutex::new(tenant) };
-        self.tenures.insert(lease.shard.clone(), Arc::new(tenure));
-        Ok(true)
+        let tenure = Tenure { shard: shard.clone(), state: Mutex::new(tenant) };
+        self.tenures().insert(shard.clone(), Arc::new(tenure));
     }
 
     pub(super) async fn release_but(&self, shards: &[Shard]) {
         let kept: HashSet<&ShardId> = shards.iter().map(|shard| &shard.id).collect();
-        let held = self.tenures.iter().map(|tenure| tenure.key().clone());
-        let rest: Vec<ShardId> = held.filter(|held| !kept.contains(held)).collect();
+        let rest: Vec<ShardId> = self.tenures().keys().filter(|held| !kept.contains(held)).cloned().collect();
         for shard in rest {
             if let Err(error) = self.release(&shard).await {
                 tracing::debug!(%shard, %error, "not released");

@@ -6,14 +6,16 @@ use tokio::time::sleep;
 
 use crate::backend::{
     BackendError, Result, Shard, ShardId,
-    aws::holder::Holder,
-    lease::{Book, Owner, Standing},
+    lease::{Book, Owner, Standing, holder::Holder, table::Leases},
 };
 
-impl Holder {
+impl<L: Leases> Holder<L> {
     /// As the port has it. Leases are taken in the order of their shards, so that of several workers the one that has
     /// the first shard gets all; the others watch it.
-    pub(super) async fn hold_all(self: &Arc<Self>, shards: &[Shard]) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`BackendError::Closed`] if somebody else works; what the table fails with.
+    pub async fn hold_all(self: &Arc<Self>, shards: &[Shard]) -> Result<()> {
         let _alone = self.watch.lock().await;
         let mut shards = shards.to_vec();
         shards.sort_by(|one, other| one.id.cmp(&other.id));
