@@ -171,3 +171,6 @@ fn row(output: Output) -> Option<Row> {
         Output::Health(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
