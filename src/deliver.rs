@@ -57,21 +57,13 @@ impl<B: Backend> Shard<B> {
     }
 
     async fn read(mut self) -> Result<Ended, BackendError> {
-        let mut retry = Retry::new("loading a checkpoint", &self.stop);
-        let known = loop {
-            if let Some(known) = retry.attempt(self.store.load(&self.id)).await? {
-                break known;
-            }
-        };
+        let retry = Retry::new("loading a checkpoint", &self.stop);
+        let known = retry.until_done(|| self.store.load(&self.id)).await?;
         if known.as_ref().is_some_and(|(checkpoint, _)| checkpoint.ended) {
             return Ok(Ended::EndOfShard);
         }
-        let mut retry = Retry::new("opening the metrics", &self.stop);
-        let mut sink = loop {
-            if let Some(sink) = retry.attempt(self.backend.metrics()).await? {
-                break sink;
-            }
-        };
+        let retry = Retry::new("opening the metrics", &self.stop);
+        let mut sink = retry.until_done(|| self.backend.metrics()).await?;
         let mut position = known.and_then(|(checkpoint, _)| checkpoint.position);
         let mut reader = self.open(position.clone()).await?;
         let mut saved = Instant::now();
@@ -129,8 +121,8 @@ impl<B: Backend> Shard<B> {
         let published = self.publish(parcels, sink).await?;
         tracing::debug!(shard = %self.id, ?published, "delivered");
         let checkpoint = Checkpoint { position: batch.through, state: Vec::new(), ended: batch.end_of_shard };
-        let mut retry = Retry::new("saving a checkpoint", &self.stop);
-        while retry.attempt(self.store.save(&self.id, checkpoint.clone(), Vec::new())).await?.is_none() {}
+        let retry = Retry::new("saving a checkpoint", &self.stop);
+        retry.until_done(|| self.store.save(&self.id, checkpoint.clone(), Vec::new())).await?;
         Ok(())
     }
 
@@ -162,3 +154,6 @@ fn row(output: Output) -> Option<Row> {
         Output::Health(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

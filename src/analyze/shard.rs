@@ -90,12 +90,8 @@ impl<B: Backend> Worker<B> {
             return Ok(None);
         }
         let state = if position.is_none() { self.inherited(&shard, state).await? } else { state };
-        let mut retry = Retry::new("opening the output stream", &self.stop);
-        let writer = loop {
-            if let Some(writer) = retry.attempt(self.backend.writer(Stream::Output)).await? {
-                break writer;
-            }
-        };
+        let retry = Retry::new("opening the output stream", &self.stop);
+        let writer = retry.until_done(|| self.backend.writer(Stream::Output)).await?;
         let (engine, rows) = engine(&self.settings, &shard, self.epoch, state);
         let mut running = Running {
             origin: origin(&self.settings, &shard, self.epoch),
@@ -181,12 +177,8 @@ impl<B: Backend> Running<B> {
     /// Called once the reader has its place, which retention does not overtake unnoticed.
     async fn unless_gone(&mut self) -> Result<(), BackendError> {
         let (backend, shard) = (self.worker.backend.clone(), self.shard.id.clone());
-        let mut retry = Retry::new("looking at the shard", &self.worker.stop);
-        let before = loop {
-            if let Some(before) = retry.attempt(backend.trimmed(Stream::Input, &shard)).await? {
-                break before;
-            }
-        };
+        let retry = Retry::new("looking at the shard", &self.worker.stop);
+        let before = retry.until_done(|| backend.trimmed(Stream::Input, &shard)).await?;
         let counters = self.engine().counters();
         let bytes = before.bytes.saturating_sub(counters.bytes());
         if bytes == 0 {
@@ -328,13 +320,10 @@ impl<B: Backend> Running<B> {
         let state = encoded.map_err(|source| AnalyzeError::Cut { shard: self.shard.id.clone(), source })?;
         self.outbox = outbox;
         let checkpoint = Checkpoint { position: self.position.clone(), state, ended };
-        let mut retry = Retry::new("saving a checkpoint", &self.worker.stop);
-        let sent = loop {
-            let save = self.worker.store.save(&self.shard.id, checkpoint.clone(), outgoing(&self.outbox));
-            if let Some(sent) = retry.attempt(save).await? {
-                break sent;
-            }
-        };
+        let (store, shard, outbox) = (&self.worker.store, &self.shard.id, &self.outbox);
+        let retry = Retry::new("saving a checkpoint", &self.worker.stop);
+        let save = || store.save(shard, checkpoint.clone(), outgoing(outbox));
+        let sent = retry.until_done(save).await?;
         match sent {
             Outbox::Sent => self.outbox.clear(),
             Outbox::Pending => self.send().await?,

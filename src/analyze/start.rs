@@ -39,12 +39,8 @@ pub(crate) async fn prepare<B: Backend>(
 ) -> Result<Option<u64>, AnalyzeError> {
     let mut is_first = false;
     loop {
-        let mut retry = Retry::new("listing the shards", stop);
-        let shards = loop {
-            if let Some(shards) = retry.attempt(backend.shards(Stream::Input)).await? {
-                break shards;
-            }
-        };
+        let retry = Retry::new("listing the shards", stop);
+        let shards = retry.until_done(|| backend.shards(Stream::Input)).await?;
         let found = found(store, &shards, stop).await?;
         let last = found.iter().map(|(_, found)| found.cut.epoch).max();
         is_first |= last.is_none();
@@ -134,12 +130,8 @@ pub(crate) async fn load(
     shard: &ShardId,
     stop: &Stop,
 ) -> Result<Option<Found>, AnalyzeError> {
-    let mut retry = Retry::new("loading a checkpoint", stop);
-    let loaded = loop {
-        if let Some(loaded) = retry.attempt(store.load(shard)).await? {
-            break loaded;
-        }
-    };
+    let retry = Retry::new("loading a checkpoint", stop);
+    let loaded = retry.until_done(|| store.load(shard)).await?;
     let Some((Checkpoint { position, state, .. }, outbox)) = loaded else { return Ok(None) };
     let cut = Cut::decode(&state).map_err(|source| AnalyzeError::Cut { shard: shard.clone(), source })?;
     Ok(Some(Found { cut, position, outbox }))
@@ -174,8 +166,8 @@ async fn begin<B: Backend>(
     let cut = CutRef { epoch, ended: false, state: &state, outbox: &outbox };
     let state = cut.encode().map_err(|source| AnalyzeError::Cut { shard: shard.id.clone(), source })?;
     let checkpoint = Checkpoint { position, state, ended: false };
-    let mut retry = Retry::new("saving a checkpoint", stop);
-    while retry.attempt(store.save(&shard.id, checkpoint.clone(), outgoing(&outbox))).await?.is_none() {}
+    let retry = Retry::new("saving a checkpoint", stop);
+    retry.until_done(|| store.save(&shard.id, checkpoint.clone(), outgoing(&outbox))).await?;
     Ok(())
 }
 

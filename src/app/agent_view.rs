@@ -3,7 +3,11 @@
 use std::{io::Write, path::Path};
 
 use crate::{
-    app::{Error, Exit, agent, output::Results, tools::Finding},
+    app::{
+        Error, Exit, agent,
+        output::Results,
+        tools::{Finding, unmatched},
+    },
     cli::ConvertArgs,
     config::{
         self, Start,
@@ -53,11 +57,22 @@ fn count(agent: &AgentConfig) -> Finding {
     }
 }
 
+/// What a flow's patterns find.
+fn files(flow: &Flow) -> Result<String, tail::TailError> {
+    let settings = agent::files(flow);
+    let files = match tail::matches(&settings)?.len() {
+        0 => return Ok("nothing there now".to_owned()),
+        1 => "1 file now".to_owned(),
+        files => format!("{files} files now"),
+    };
+    let unmatched = unmatched(&settings)?;
+    Ok(if unmatched.is_empty() { files } else { format!("{files}, nothing for {}", unmatched.join(", ")) })
+}
+
 /// What a flow would read and send.
 fn flow(flow: &Flow) -> Finding {
-    let (failed, reads) = match tail::matches(&agent::files(flow)) {
-        Ok(files) if files.len() == 1 => (false, "1 file now".to_owned()),
-        Ok(files) => (false, format!("{} files now", files.len())),
+    let (failed, reads) = match files(flow) {
+        Ok(files) => (false, files),
         Err(error) => (true, error.to_string()),
     };
     let from = match flow.initial_position {

@@ -226,16 +226,29 @@ fn check_files(config: &Config) -> Vec<Finding> {
         follow_links: config.produce.follow_links,
         ..tail::Settings::new(config.produce.files.clone())
     };
-    let files = match tail::matches(&settings) {
-        Ok(files) => files,
+    let found = tail::matches(&settings).and_then(|files| Ok((files, unmatched(&settings)?)));
+    let (files, unmatched) = match found {
+        Ok(found) => found,
         Err(error) => return vec![Finding::of("files", Err(Error::new(Exit::Config, error)))],
     };
-    if files.is_empty() && !config.produce.files.is_empty() {
-        let none = format!("{}: nothing there now", config.produce.files.join(", "));
-        return vec![Finding { what: "files".to_owned(), failure: None, detail: none }];
+    let none = |pattern| Finding::of("files", Ok(format!("{pattern}: nothing there now")));
+    let mut findings: Vec<Finding> = unmatched.into_iter().map(none).collect();
+    if let Ok(plan) = settings::plan(&config.analyze) {
+        findings.extend(files.iter().map(|path| check_file(path, &plan.format)));
     }
-    let Ok(plan) = settings::plan(&config.analyze) else { return Vec::new() };
-    files.iter().map(|path| check_file(path, &plan.format)).collect()
+    findings
+}
+
+/// The patterns that find no file now.
+pub(super) fn unmatched(settings: &tail::Settings) -> Result<Vec<&str>, tail::TailError> {
+    let mut unmatched = Vec::new();
+    for pattern in &settings.patterns {
+        let alone = tail::Settings { patterns: vec![pattern.clone()], ..settings.clone() };
+        if tail::matches(&alone)?.is_empty() {
+            unmatched.push(pattern.as_str());
+        }
+    }
+    Ok(unmatched)
 }
 
 fn check_file(path: &Path, format: &LogFormat) -> Finding {

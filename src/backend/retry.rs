@@ -36,7 +36,23 @@ impl Retry {
         Self { what, attempt: 0, stop: stop.clone(), deadline: None }
     }
 
-    /// Makes the call; `None` after the pause that follows a call which found the port busy.
+    /// Makes the call until the port is not busy. A port that is borrowed mutably no closure can lend: there
+    /// [`attempt`](Self::attempt) is repeated.
+    ///
+    /// # Errors
+    /// As [`attempt`](Self::attempt).
+    pub async fn until_done<T, C: Future<Output = Result<T>>>(
+        mut self,
+        mut call: impl FnMut() -> C,
+    ) -> Result<T> {
+        loop {
+            if let Some(value) = self.attempt(call()).await? {
+                return Ok(value);
+            }
+        }
+    }
+
+    /// Makes the call once; `None` after the pause that follows a call which found the port busy.
     ///
     /// # Errors
     /// What the call fails with for good; [`BackendError::Stopped`] when it has taken 5 s since the stop.
@@ -87,12 +103,7 @@ pub async fn reader<B: Backend>(
     start: StartAt,
     stop: &Stop,
 ) -> Result<B::Reader> {
-    let mut retry = Retry::new("opening a shard", stop);
-    loop {
-        if let Some(reader) = retry.attempt(backend.reader(stream, shard, start.clone())).await? {
-            return Ok(reader);
-        }
-    }
+    Retry::new("opening a shard", stop).until_done(|| backend.reader(stream, shard, start.clone())).await
 }
 
 /// The next batch, however long a busy port takes, and whether the stage was to drain before it was asked for; `None`

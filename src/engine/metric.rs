@@ -76,10 +76,7 @@ pub fn datums(outputs: &[Output]) -> Vec<Datum> {
                     (row.application_name.as_str(), row.window_start, row.response_count);
                 add(requests.entry((application, start)).or_default(), count);
                 if count > 0 {
-                    add(
-                        responses.entry((application, start, status_class(row.response))).or_default(),
-                        count,
-                    );
+                    add(responses.entry((application, start, class(row.response))).or_default(), count);
                 }
             }
             Output::Health(tagged) => {
@@ -95,8 +92,7 @@ pub fn datums(outputs: &[Output]) -> Vec<Datum> {
         datums.push(datum(REQUEST_COUNT, vec![name(application)], start, float(count)));
     }
     for ((application, start, class), count) in responses {
-        let class =
-            ("StatusClass".to_owned(), class.map_or_else(|| "none".to_owned(), |class| format!("{class}xx")));
+        let class = ("StatusClass".to_owned(), class_name(class));
         datums.push(datum(RESPONSE_COUNT, vec![name(application), class], start, float(count)));
     }
     for ((metric, start), value) in books {
@@ -106,9 +102,19 @@ pub fn datums(outputs: &[Output]) -> Vec<Datum> {
     datums
 }
 
+/// `2xx`, or `none` where the log has `-`.
+#[must_use]
+pub fn status_class(response: Option<u16>) -> String {
+    class_name(class(response))
+}
+
 /// The first digit of the status, if there is one.
-fn status_class(response: Option<u16>) -> Option<u16> {
+fn class(response: Option<u16>) -> Option<u16> {
     response.map(|status| status / 100)
+}
+
+fn class_name(class: Option<u16>) -> String {
+    class.map_or_else(|| "none".to_owned(), |class| format!("{class}xx"))
 }
 
 fn of_health(health: &Health) -> [(&'static str, f64); 6] {

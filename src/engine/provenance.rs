@@ -38,8 +38,8 @@ pub struct Provenance {
     pub source: SourceId,
     /// Offset of the first byte.
     pub start: u64,
-    /// Offset behind the last byte; beyond `start` plus the payload's length only where the record holds one
-    /// overlong line that was cut.
+    /// Offset behind the last byte; beyond `start` plus the payload's length only, and always, where the record holds
+    /// one overlong line that was cut, or one record of an agent's flow that was.
     pub end: u64,
     /// The offset below which the producer will send nothing again.
     pub acked: u64,

@@ -157,7 +157,12 @@ impl Records {
             if data.ends_with(b"\n") {
                 data.pop();
             }
-            data.truncate(MAX_RECORD.saturating_sub(terminator.len()));
+            // What carries its provenance is known to be cut by being shorter than the bytes it stands for.
+            let longest = match usize::try_from(end - start) {
+                Ok(range) if self.shape.has_provenance() => range.saturating_sub(1).min(MAX_RECORD),
+                _ => MAX_RECORD,
+            };
+            data.truncate(longest.saturating_sub(terminator.len()));
             data.extend_from_slice(terminator);
         }
         Piece { generation, start, end, data }

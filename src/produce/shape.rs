@@ -139,7 +139,22 @@ fn next(state: &mut u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{agent::Step, provenance::Provenance};
+    use crate::{
+        engine::{
+            agent::Step,
+            count::{Counter, Plan, TimeSource},
+            engine::Engine,
+            format::LogFormat,
+            provenance::Provenance,
+            record::{MAX_LINE, Record},
+            reference::Reference,
+            row::Origin,
+            settings::{self, Mode},
+            state::State,
+            time::{Timestamp, WindowSize},
+        },
+        produce::records::Records,
+    };
 
     fn agent(keys: PartitionKeys, steps: Vec<Step>) -> Shape {
         let shape = AgentShape {
@@ -201,5 +216,57 @@ mod tests {
         assert_eq!(sizes(&[]), [0]);
         assert!(!shape.says_alive());
         assert_eq!(Shape::Lines(Limits { bytes: 1, lines: 1, age_ms: 0 }).appends(Vec::new()).len(), 1);
+    }
+
+    fn engine() -> Engine {
+        let window = WindowSize::from_millis(60_000).unwrap();
+        let format = LogFormat::compile("%h %{msec}t %>s %b").unwrap();
+        let reference = Reference::parse(b"Host,ApplicationName,Contact\n").unwrap().reference;
+        let plan = Plan { format, window, time: TimeSource::Event };
+        let counter = Counter::new(Arc::new(plan), Arc::new(reference));
+        let settings = settings::Settings {
+            origin: Origin { pipeline: "p".to_owned(), epoch: 1, shard: "s".to_owned() },
+            mode: Mode::Live,
+            allowed_lateness_ms: 0,
+            correction_interval_ms: 60_000,
+            share: 1_000_000_000,
+            zero_rows: false,
+            top_hosts: 5,
+        };
+        Engine::new(settings, counter, State::new(window)).0
+    }
+
+    /// The process dies between the append and the storing of the position, and the next one sends the same again.
+    #[test]
+    fn a_record_that_was_cut_is_recognised_when_it_is_sent_twice() {
+        for (terminator, missing) in [("\n", 1), ("\n", 9), ("... and so on\n", 1), ("... and so on\n", 2)] {
+            let Shape::Agent { shape, random } = agent(PartitionKeys::Random, Vec::new()) else {
+                panic!("an agent's");
+            };
+            let shape = AgentShape { terminator: terminator.as_bytes().to_vec(), ..(*shape).clone() };
+            let mut records = Records::new(Arc::new(shape.clone()));
+            let mut shape = Shape::Agent { shape: Arc::new(shape), random };
+            let end = (MAX_LINE + missing) as u64;
+            let first = vec![b'x'; MAX_LINE];
+            let mut sent = || {
+                let pieces = vec![Piece::cut(7, 0, end, &first), piece(end, "10.0.0.1 0 200 5\n")];
+                let pieces = records.of(pieces, Timestamp::MIN);
+                pieces.into_iter().flat_map(|piece| shape.records(Node(255), piece, 0)).collect::<Vec<_>>()
+            };
+            let mut engine = engine();
+            for Outgoing { partition_key, data, .. } in sent().into_iter().chain(sent()) {
+                assert!(data.ends_with(b"\n"));
+                let arrival = Timestamp::from_millis(0);
+                engine.push(Record { partition_key: &partition_key, data: &data, arrival });
+            }
+            let counters = engine.counters();
+            assert_eq!(
+                (counters.read, counters.records_without_provenance),
+                (4, 0),
+                "{terminator} {missing}"
+            );
+            let found = (counters.counted, counters.malformed_lines(), counters.duplicate);
+            assert_eq!(found, (1, 1, 2), "{terminator} {missing}");
+        }
     }
 }

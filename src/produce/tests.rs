@@ -1,7 +1,15 @@
 //! The order of storing and sending, by a writer that notes what it is given.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use crate::{
-    backend::{Outgoing, Result, SourceState},
+    backend::{
+        Outgoing, Result, SourceState,
+        embedded::{self, Embedded},
+    },
     stop::channel,
     tail::Piece,
 };
@@ -86,4 +94,46 @@ async fn what_was_not_stored_is_neither_sent_nor_advertised() {
         assert!(sending.writer.given.iter().all(|(keys, _)| keys.is_empty()), "nothing was sent");
         assert!(sending.acked.is_empty() && acknowledged.try_iter().next().is_none());
     }
+}
+
+/// Turns of reading are counted by the clock, which each of them asks once.
+async fn reads_while_the_stream_is_full() {
+    let root = tempfile::tempdir().unwrap();
+    let log = root.path().join("access.log");
+    std::fs::write(&log, "0123456\n".repeat((READS_IN_FLIGHT + 8) * READ_BYTES / 8)).unwrap();
+    let state = embedded::Settings::new(root.path().join("state.db"), Clock::system());
+    let full = Embedded::open(embedded::Settings { max_bytes: 1, ..state }).await.unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let asking = Arc::clone(&asked);
+    let settings = Settings {
+        input: Input::Files(tail::Settings::new(vec![log.to_str().unwrap().to_owned()])),
+        limits: Limits { bytes: 512 * 1_024, lines: 1_000_000, age_ms: 0 },
+        clock: Clock::from_fn(move || {
+            asking.fetch_add(1, Ordering::SeqCst);
+            Clock::system().now()
+        }),
+    };
+    let (stopper, stop) = channel();
+    let mut producing = JoinSet::new();
+    producing.spawn(async move { run(&full, settings, stop).await });
+    // One read is being sent, one waits to be handed over, and the files were opened before.
+    let most = READS_IN_FLIGHT + 2 + 1;
+    while asked.load(Ordering::SeqCst) < most {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Long enough for a reader that did not wait to be wrong; one that waits passes whatever the time.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(asked.load(Ordering::SeqCst), most);
+    stopper.set(Phase::Stop);
+    producing.join_next().await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn past_the_bound_on_reads_the_task_that_reads_waits() {
+    reads_while_the_stream_is_full().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn past_the_bound_on_reads_the_thread_that_reads_waits() {
+    reads_while_the_stream_is_full().await;
 }

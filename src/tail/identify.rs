@@ -1,14 +1,14 @@
 //! What an unknown file is: too short to tell, a copy, the continuation of a lost source, or new. Looks at no names
 //! of directories.
 
-use std::{fs::File, io, path::Path};
+use std::{collections::HashMap, fs::File, io, path::Path};
 
 use memchr::memrchr;
 
 use crate::{
     engine::time::Timestamp,
     tail::{
-        identity::{self, Content, FileId, LOWEST},
+        identity::{self, Content, FileId, LOWEST, Stamp},
         kinship::{self, Candidate, Kin},
         lines::READ_SIZE,
         notice::Notice,
@@ -20,8 +20,32 @@ use crate::{
     },
 };
 
-/// Compressed files whose rest is watched at once; beyond it all of them wait a little longer.
+/// Compressed files whose rest is watched at once; beyond it the others wait until those have rested.
 const MAX_RESTING: usize = 16_384;
+
+/// Compressed files that are watched until they rest: how they looked, and since when.
+#[derive(Debug, Default)]
+pub(super) struct Resting(HashMap<FileId, (Stamp, Timestamp)>);
+
+impl Resting {
+    /// Whether this file has looked like this for `rest_ms`. Watches no more than `most` files: whose rest is over
+    /// makes room, for it has been asked about, and is again if it is gone on with.
+    fn rests(&mut self, (id, stamp): (FileId, Stamp), now: Timestamp, rest_ms: i64, most: usize) -> bool {
+        if let Some(&(watched, since)) = self.0.get(&id)
+            && watched == stamp
+        {
+            return now.millis_since(since) >= rest_ms;
+        }
+        self.0.remove(&id);
+        if self.0.len() >= most {
+            self.0.retain(|_, (_, since)| now.millis_since(*since) <= rest_ms);
+        }
+        if self.0.len() < most {
+            self.0.insert(id, (stamp, now));
+        }
+        false
+    }
+}
 
 impl Tailer {
     /// Finds out what an unknown file is, and takes it in.
@@ -95,16 +119,8 @@ impl Tailer {
 
     /// Whether a compressed file has not changed for a while: only then it is whole.
     pub(super) fn rests(&mut self, group: &Group, now: Timestamp) -> bool {
-        let (stamp, since) = *self.resting.get(&group.id).unwrap_or(&(group.stamp, now));
-        let same = self.resting.contains_key(&group.id) && stamp == group.stamp;
-        if !same {
-            if self.resting.len() >= MAX_RESTING {
-                self.resting.clear();
-            }
-            self.resting.insert(group.id, (group.stamp, now));
-        }
         let refresh = i64::try_from(self.settings.refresh_ms).unwrap_or(i64::MAX);
-        let rests = same && now.millis_since(since) >= refresh;
+        let rests = self.resting.rests((group.id, group.stamp), now, refresh, MAX_RESTING);
         self.unrested |= !rests;
         rests
     }
@@ -206,4 +222,32 @@ fn behind_last_line(candidate: &Candidate<'_>) -> io::Result<u64> {
     }
     let without_newline = if from == 0 { 0 } else { size };
     Ok(memrchr(b'\n', &bytes).map_or(without_newline, |newline| from + newline as u64 + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn past_the_bound_compressed_files_wait_their_turn_and_all_rest_in_the_end() {
+        let root = tempfile::tempdir().unwrap();
+        let looks = |name: &str| {
+            let path = root.path().join(name);
+            std::fs::write(&path, name).unwrap();
+            let metadata = path.metadata().unwrap();
+            (FileId::of(&metadata), Stamp::of(&metadata))
+        };
+        let mut waiting: Vec<_> = ["1", "2", "3", "4", "5"].map(looks).into();
+        let mut resting = Resting::default();
+        let mut rested = Vec::new();
+        for second in 0..6 {
+            let before = waiting.len();
+            let now = Timestamp::from_millis(second * 1_000);
+            waiting.retain(|&file| !resting.rests(file, now, 1_000, 2));
+            assert!(resting.0.len() <= 2);
+            rested.push(before - waiting.len());
+        }
+        assert_eq!(rested.iter().sum::<usize>(), 5, "{rested:?}");
+        assert!(rested.iter().all(|&files| files <= 2), "{rested:?}");
+    }
 }

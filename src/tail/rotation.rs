@@ -103,18 +103,7 @@ impl Tailer {
         for source in lost.iter().filter_map(|generation| self.sources.get(generation)) {
             directories.extend(source.path.parent().map(Path::to_owned));
         }
-        directories.retain(|directory| !self.patterns.is_private(directory));
-        let mut left = MAX_SEARCHED;
-        let mut found = Vec::new();
-        let mut beneath = BTreeSet::new();
-        for directory in &directories {
-            look_into(directory, &mut left, &mut found, Some(&mut beneath));
-        }
-        for directory in
-            beneath.difference(&directories).filter(|directory| !self.patterns.is_private(directory))
-        {
-            look_into(directory, &mut left, &mut found, None);
-        }
+        let mut found = nearby(directories, |directory| !self.patterns.is_private(directory), MAX_SEARCHED);
         found.retain(|(id, _, _)| !taken.contains(id));
         found
     }
@@ -307,6 +296,24 @@ impl Source {
     }
 }
 
+/// The files in these directories and in those directly beneath, of the first `left` entries.
+fn nearby(
+    mut directories: BTreeSet<PathBuf>,
+    may_look: impl Fn(&Path) -> bool,
+    mut left: usize,
+) -> Vec<(FileId, Stamp, PathBuf)> {
+    let mut found = Vec::new();
+    let mut beneath = BTreeSet::new();
+    directories.retain(|directory| may_look(directory));
+    for directory in &directories {
+        look_into(directory, &mut left, &mut found, Some(&mut beneath));
+    }
+    for directory in beneath.difference(&directories).filter(|directory| may_look(directory)) {
+        look_into(directory, &mut left, &mut found, None);
+    }
+    found
+}
+
 fn look_into(
     directory: &Path,
     left: &mut usize,
@@ -330,6 +337,40 @@ fn look_into(
             && let Some(beneath) = &mut beneath
         {
             beneath.insert(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn past_the_bound_entries_are_not_searched() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        for directory in ["a", "b", "b/beneath", "b/private"] {
+            fs::create_dir(path(directory)).unwrap();
+        }
+        for file in ["a/1", "a/2", "b/3", "b/beneath/4", "b/beneath/5", "b/private/6"] {
+            fs::write(path(file), file).unwrap();
+        }
+        let found = |most| {
+            let directories = ["a", "b", "b/private"].map(path).into();
+            let found = nearby(directories, |directory| !directory.ends_with("private"), most);
+            let mut files: Vec<PathBuf> = found
+                .into_iter()
+                .map(|(_, _, file)| file.strip_prefix(root.path()).unwrap().to_owned())
+                .collect();
+            files.sort();
+            files
+        };
+        let all = ["a/1", "a/2", "b/3", "b/beneath/4", "b/beneath/5"].map(PathBuf::from);
+        // Two entries in one, three in the other, two beneath.
+        assert_eq!(found(7), all);
+        assert_eq!(found(5), all[..3]);
+        for (most, files) in [(6, 4), (2, 2), (1, 1), (0, 0)] {
+            assert_eq!(found(most).len(), files, "{most}");
         }
     }
 }

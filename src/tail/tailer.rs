@@ -12,6 +12,7 @@ use crate::{
     tail::{
         TailError,
         discovery::Patterns,
+        identify::Resting,
         identity::{FileId, Stamp},
         lines::{Piece, READ_SIZE},
         notice::{Notice, Notices},
@@ -164,7 +165,7 @@ pub struct Tailer {
     pub(super) empties: HashMap<FileId, Empty>,
     pub(super) copies: HashMap<FileId, Copy>,
     /// Compressed files that are perhaps still being written, and since when they look like this.
-    pub(super) resting: HashMap<FileId, (Stamp, Timestamp)>,
+    pub(super) resting: Resting,
     /// The last scan met one that has not rested yet.
     pub(super) unrested: bool,
     /// Files that turned out not to be what their beginnings promised.
@@ -209,7 +210,7 @@ impl Tailer {
             max_open: max_open(),
             empties: HashMap::new(),
             copies: HashMap::new(),
-            resting: HashMap::new(),
+            resting: Resting::default(),
             unrested: false,
             rejected: HashSet::new(),
             first_scan: true,

@@ -52,7 +52,7 @@ fn replayed(world: &World, lines: &[u8], reference: Arc<Reference>) -> (Sums, Co
     let (mut engine, _) = Engine::new(settings, Counter::new(plan, reference), state);
     engine.push(Record { partition_key: "", data: lines, arrival: Timestamp::MIN });
     let mut sums = Sums::new();
-    for Datum { series, timestamp, value } in engine.close().iter().flat_map(datums) {
+    for Datum { series, timestamp, value } in datums(&engine.close()) {
         *sums.entry((series, timestamp)).or_default() += value;
     }
     (sums, engine.counters().clone())

@@ -37,19 +37,13 @@ pub(super) async fn place(shared: &Shared, state: Vec<u8>, object: impl FnOnce()
     if state.is_empty() {
         return Ok(Place::Nowhere);
     }
-    let bytes = state.len();
+    fits(state.len(), STATE_BYTES)?;
     let compressed = blocking("compressing a cut", move || zstd::bulk::compress(&state, LEVEL)).await?;
     let most = match shared.settings.bucket {
         Some(_) => ITEM_BYTES_BESIDE_A_BUCKET,
         None => ITEM_BYTES,
     };
     match &shared.settings.bucket {
-        _ if bytes as u64 > STATE_BYTES => Err(BackendError::Failed {
-            what: format!(
-                "a cut of {bytes} bytes: {STATE_BYTES} are the most; read fewer files, or more shards"
-            ),
-            source: None,
-        }),
         _ if compressed.len() <= most => Ok(Place::Item(compressed)),
         Some(_) => Ok(Place::Object(object(), compressed)),
         None => Err(BackendError::Refused {
@@ -74,11 +68,24 @@ pub(super) async fn state(shared: &Shared, item: &mut Item) -> Result<Option<Vec
             None => return Ok(None),
         },
     };
-    let decompress = move || {
-        let mut state = Vec::new();
-        zstd::Decoder::new(compressed.as_slice())?.take(STATE_BYTES).read_to_end(&mut state).map(|_| state)
-    };
-    blocking("decompressing a cut", decompress).await.map(Some)
+    let state = blocking("decompressing a cut", move || decompress(&compressed, STATE_BYTES)).await?;
+    fits(state.len(), STATE_BYTES).map(|()| Some(state))
+}
+
+fn fits(bytes: usize, most: u64) -> Result<()> {
+    if bytes as u64 <= most {
+        return Ok(());
+    }
+    Err(BackendError::Failed {
+        what: format!("a cut of over {most} bytes, the most there may be: read fewer files, or more shards"),
+        source: None,
+    })
+}
+
+/// No more than one byte over `most`.
+fn decompress(compressed: &[u8], most: u64) -> std::io::Result<Vec<u8>> {
+    let mut state = Vec::new();
+    zstd::Decoder::new(compressed)?.take(most + 1).read_to_end(&mut state).map(|_| state)
 }
 
 /// Writes an object; it is not changed afterwards.
@@ -139,4 +146,21 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T> {
     let done = spawn_blocking(work).await.map_err(|ended| BackendError::failed(what, ended))?;
     done.map_err(|error| BackendError::failed(format!("{what}: {error}"), error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn past_the_bound_a_state_is_refused_and_unpacked_no_further() {
+        let compressed = zstd::bulk::compress(&vec![7; 1_000_000], LEVEL).unwrap();
+        assert_eq!(decompress(&compressed, 1_000_000).unwrap(), vec![7; 1_000_000]);
+        assert_eq!(decompress(&compressed, 100).unwrap().len(), 101);
+        assert!(fits(100, 100).is_ok());
+        insta::assert_snapshot!(
+            fits(101, 100).unwrap_err(),
+            @"a cut of over 100 bytes, the most there may be: read fewer files, or more shards"
+        );
+    }
 }

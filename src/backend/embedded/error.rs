@@ -74,8 +74,8 @@ fn translate(path: &Path, error: rusqlite::Error) -> BackendError {
         }
         ErrorCode::DatabaseCorrupt => failed(
             format!(
-                "{path} is damaged: stop logtally and restore a copy, or move the file and its -wal and -shm away \
-                 to begin anew"
+                "{path} is damaged: stop logtally and restore a copy of the file with its -wal, or move both and the \
+                 -shm away to begin anew"
             ),
             error,
         ),

@@ -287,3 +287,28 @@ fn gather(first: Queued, queue: &mpsc::Receiver<Queued>) -> Vec<Queued> {
     }
     group
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    #[test]
+    fn a_group_ends_at_its_bounds_and_nothing_is_left_out() {
+        let slots = Arc::new(Semaphore::new(1_000));
+        let groups = |weights: &[usize]| {
+            let (jobs, queue) = mpsc::channel();
+            for &weight in weights {
+                let slot = Arc::clone(&slots).try_acquire_owned().unwrap();
+                jobs.send(Queued::new(|_: &mut Tx<'_>| Ok(()), weight, slot).0).unwrap();
+            }
+            let next = || queue.try_recv().ok().map(|first| gather(first, &queue).len());
+            std::iter::from_fn(next).collect::<Vec<usize>>()
+        };
+        assert_eq!(groups(&[1; 2 * GROUP_JOBS + 1]), [GROUP_JOBS, GROUP_JOBS, 1]);
+        assert_eq!(groups(&[GROUP_BYTES / 2; 5]), [2, 2, 1]);
+        assert_eq!(groups(&[GROUP_BYTES - 1, 1, 1]), [2, 1]);
+        assert_eq!(groups(&[5 * GROUP_BYTES, 1]), [1, 1], "a large one goes by itself");
+    }
+}

@@ -215,8 +215,8 @@ impl Scan {
                 let data = payload::restore(&mut context, record.codec, record.raw, record.data);
                 let data = data.ok_or_else(|| {
                     refused(format!(
-                        "record {} of {} in the {} stream is damaged: restore a copy of the file, or move it away \
-                         to begin anew",
+                        "record {} of {} in the {} stream is damaged: restore a copy of the file with its -wal, or \
+                         move both away to begin anew",
                         record.seq,
                         self.shard,
                         shard::word(self.stream)

@@ -174,3 +174,49 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.push(suffix);
     PathBuf::from(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn past_the_bound_on_jobs_the_callers_wait() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(&Settings::new(root.path().join("state.db"), Clock::system())).unwrap();
+        let (release, released) = mpsc::channel::<()>();
+        let (mut tasks, done) = (JoinSet::new(), Arc::new(AtomicUsize::new(0)));
+        let begun = Arc::new(AtomicUsize::new(0));
+        let blocked = Arc::clone(&store);
+        let wait = move |_: &mut Tx<'_>| {
+            released.recv().ok();
+            Ok(())
+        };
+        tasks.spawn(async move { blocked.write(0, wait).await });
+        for _ in 0..QUEUE_JOBS + 10 {
+            let (store, done) = (Arc::clone(&store), Arc::clone(&done));
+            let count = move |_: &mut Tx<'_>| {
+                done.fetch_add(1, Ordering::SeqCst);
+                Ok(())
+            };
+            let begun = Arc::clone(&begun);
+            tasks.spawn(async move {
+                begun.fetch_add(1, Ordering::SeqCst);
+                store.write(0, count).await
+            });
+        }
+        // One thread runs them in turn, each as far as it comes.
+        while begun.load(Ordering::SeqCst) < QUEUE_JOBS + 10 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(store.slots.available_permits(), 0);
+        // What is in the queue is done whoever waits for it, and the rest is not.
+        tasks.shutdown().await;
+        release.send(()).unwrap();
+        store.write(0, |_| Ok(())).await.unwrap();
+        assert_eq!(done.load(Ordering::SeqCst), QUEUE_JOBS - 1);
+    }
+}

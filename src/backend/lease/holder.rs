@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     sync::{
         Arc, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -22,6 +22,7 @@ use crate::{
             Book, Owner, Seen, renew_every_ms,
             table::{Change, Item, Leases, Written},
         },
+        retry::LOG_EVERY,
     },
     random,
 };
@@ -44,6 +45,8 @@ pub struct Holder<L> {
     an_end: AtomicBool,
     /// When all leases were last renewed.
     renewed_ms: AtomicU64,
+    /// Rounds of renewals in a row of which one found the table busy and none came through.
+    busy_rounds: AtomicU32,
     tenures: std::sync::Mutex<BTreeMap<ShardId, Arc<Tenure>>>,
 }
 
@@ -98,6 +101,7 @@ impl<L: Leases> Holder<L> {
             watch: Mutex::new(Watch { book: Book::new(lease_ms), seen: Vec::new(), undecided: true }),
             an_end: AtomicBool::new(false),
             renewed_ms: AtomicU64::new(0),
+            busy_rounds: AtomicU32::new(0),
             tenures: std::sync::Mutex::default(),
         }
     }
@@ -313,24 +317,37 @@ impl<L: Leases> Holder<L> {
             let (holder, tenure) = (Arc::clone(self), Arc::clone(tenure));
             tasks.spawn(async move {
                 // A write that is on its way renews the lease, too.
-                let Ok(mut tenant) = tenure.state.try_lock() else { return Ok(()) };
+                let Ok(mut tenant) = tenure.state.try_lock() else { return Ok(false) };
                 if holder.now_ms() < tenant.written_ms + after_ms && !doubtful {
-                    return Ok(());
+                    return Ok(false);
                 }
-                holder.write(&tenure, &mut tenant, Change::Renew).await
+                holder.write(&tenure, &mut tenant, Change::Renew).await.map(|()| true)
             });
         }
-        let mut outcome = Ok(());
+        let (mut outcome, mut written, mut busy) = (Ok(()), false, Vec::new());
         while let Some(renewed) = tasks.join_next().await {
             match renewed.map_err(|ended| BackendError::failed("a renewal ended", ended))? {
-                Ok(()) => {}
+                Ok(wrote) => written |= wrote,
                 Err(BackendError::Closed { why }) => tracing::info!("{why}"),
                 // Still held as long as nobody else takes it.
-                Err(BackendError::Busy { why }) => tracing::warn!("renewing a lease: {why}; trying again"),
+                Err(BackendError::Busy { why }) => busy.push(why),
                 Err(error) => outcome = Err(error),
             }
         }
+        self.tell(written, &busy);
         outcome
+    }
+
+    /// Says what keeps leases from being renewed: once for all of them, and then every so many rounds.
+    fn tell(&self, written: bool, busy: &[String]) {
+        if written {
+            self.busy_rounds.store(0, Ordering::Relaxed);
+        }
+        if let Some(why) = busy.first()
+            && self.busy_rounds.fetch_add(1, Ordering::Relaxed).is_multiple_of(LOG_EVERY)
+        {
+            tracing::warn!(leases = busy.len(), "renewing leases: {why}; trying again");
+        }
     }
 
     /// Takes a lease on the condition that it is as it was seen; whether it was. One that was never written may have no

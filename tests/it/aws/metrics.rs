@@ -1,6 +1,9 @@
 //! Metrics on doubles of DynamoDB and CloudWatch: each parcel once, whatever is lost on the way.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -13,12 +16,15 @@ use logtally::{
     engine::time::Timestamp,
 };
 
+use serde_json::json;
+
 use super::{
     bridge::{
         Bridge,
         Fault::{Answered, DoneButFailed, DoneButLost, DoneButSilent, Lost, Silent},
     },
     moto::{Moto, config},
+    stub::Stub,
 };
 use crate::contract::TestClock;
 
@@ -252,5 +258,45 @@ async fn a_claim_whose_sender_died_is_in_doubt_once_it_is_stale() {
         rig.clock.advance(10 * MINUTE);
         rig.settle().await;
         assert_eq!((rig.sum().await, rig.states().await), ("6".to_owned(), vec!["done".to_owned()]));
+    }
+}
+
+/// A claim stands when it is met, and its call is gone at the next look: given back, with its parcels, or past its time.
+#[tokio::test]
+async fn what_was_given_back_between_two_looks_is_published_and_what_is_past_its_time_is_not() {
+    for (given_back, expected) in [(true, published(1, 0, 0, 0)), (false, published(0, 1, 0, 0))] {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let asking = Arc::clone(&asked);
+        let stub = Stub::start(move |operation, request| {
+            let mut asked = asking.lock().unwrap();
+            asked.push(operation.to_owned());
+            let times = asked.iter().filter(|asked| *asked == operation).count();
+            match (operation, times) {
+                ("TransactWriteItems", 1) => {
+                    let reasons =
+                        json!([{"Code": "None"}, {"Code": "ConditionalCheckFailed", "Message": "exists"}]);
+                    let kind = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException";
+                    (400, json!({"__type": kind, "Message": "cancelled", "CancellationReasons": reasons}))
+                }
+                ("BatchGetItem", _) => {
+                    let wanted = &request["RequestItems"]["logtally-ledger"]["Keys"][0]["id"]["S"];
+                    let is_there = wanted == "parcel#a" && (times <= 2 || !given_back);
+                    let item = json!({"id": {"S": wanted}, "callId": {"S": "call#other"}});
+                    let items = if is_there { vec![item] } else { Vec::new() };
+                    (200, json!({"Responses": {"logtally-ledger": items}, "UnprocessedKeys": {}}))
+                }
+                _ => (200, json!({})),
+            }
+        })
+        .await;
+        let settings = Settings::new("two", TestClock::new().clock());
+        let mut sink =
+            Aws::open(Clients::new(&stub.config), settings).await.unwrap().metrics().await.unwrap();
+        // Out of range, so that there is nothing to send to CloudWatch.
+        let found = sink.publish(vec![parcel("a", vec![datum("Billing", 0, 5.0)])]).await.unwrap();
+        let asked = asked.lock().unwrap().clone();
+        assert_eq!(Published { out_of_range: 0, ..found }, expected, "{asked:?}");
+        let claims = asked.iter().filter(|operation| *operation == "TransactWriteItems").count();
+        assert_eq!((claims, found.out_of_range), if given_back { (2, 1) } else { (1, 0) });
     }
 }

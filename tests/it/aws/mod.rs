@@ -16,6 +16,7 @@ mod lives;
 mod looks;
 mod metrics;
 pub(crate) mod moto;
+mod put;
 mod reference;
 mod refusals;
 mod retention;

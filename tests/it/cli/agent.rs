@@ -10,7 +10,7 @@ const AGENT: &str = r#"{
   "flows": [
     {"filePattern": "HERE/access.log*", "kinesisStream": "requests",
      "dataProcessingOptions": [{"optionName": "LOGTOJSON", "logFormat": "COMBINEDAPACHELOG"}]},
-    {"filePattern": "HERE/stacks.log", "kinesisStream": "stacks", "multiLineStartPattern": "^\\[",
+    {"filePattern": ["HERE/stacks.log", "HERE/access.log"], "kinesisStream": "stacks", "multiLineStartPattern": "^\\[",
      "partitionKeyOption": "DETERMINISTIC", "initialPosition": "START_OF_FILE"},
     {"filePattern": "HERE/plain.log", "kinesisStream": "plain"},
     {"filePattern": "HERE/x.log", "deliveryStream": "x"}
@@ -35,8 +35,8 @@ fn check_names_each_flow_and_each_key_without_effect() {
     insta::assert_snapshot!(of_agent.join("\n"), @r#"
     agent.json,FAILED,3 of 4 flows can be served
     agent.json flow 1,ok,"HERE/access.log*: 1 file now, from their ends; to stream requests: each line as a record, by LOGTOJSON COMBINEDAPACHELOG; partition key: random"
-    agent.json flow 2,ok,"HERE/stacks.log: 0 files now, from their beginnings; to stream stacks: lines from one start to the next as a record; partition key: the MD5 sum of the data"
-    agent.json flow 3,ok,"HERE/plain.log: 0 files now, from their ends; to stream plain: each line as a record; partition key: where the bytes come from (logtally analyze recognises what is sent twice)"
+    agent.json flow 2,ok,"HERE/stacks.log, HERE/access.log: 1 file now, nothing for HERE/stacks.log, from their beginnings; to stream stacks: lines from one start to the next as a record; partition key: the MD5 sum of the data"
+    agent.json flow 3,ok,"HERE/plain.log: nothing there now, from their ends; to stream plain: each line as a record; partition key: where the bytes come from (logtally analyze recognises what is sent twice)"
     agent.json cloudwatch.emitMetrics,ok,ignored: the agent's metrics are not published
     agent.json maxSendingTreads,FAILED,"unknown: did you mean ""maxSendingThreads""?"
     agent.json flow 4 deliveryStream,FAILED,not supported: Firehose is not served: send to a Kinesis stream that it reads

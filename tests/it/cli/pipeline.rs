@@ -86,6 +86,22 @@ fn a_state_file_that_is_none_is_refused_by_all_and_found_by_check() {
 }
 
 #[test]
+fn check_names_each_pattern_that_finds_nothing() {
+    let home = Home::new();
+    fs::write(home.path().join("access.log"), "").unwrap();
+    fs::write(
+        home.path().join("logtally.toml"),
+        "state_dir = \"s\"\n[produce]\nfiles = [\"a*.log\", \"b*.log\"]\n",
+    )
+    .unwrap();
+    let checked = home.result("check --format csv");
+    assert!(
+        checked.contains("files,ok,b*.log: nothing there now") && !checked.contains("a*.log"),
+        "{checked}"
+    );
+}
+
+#[test]
 fn from_a_log_to_a_report_whose_books_balance() {
     let home = configured();
     let checked = home.result("check --format csv");

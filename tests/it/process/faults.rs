@@ -110,8 +110,8 @@ fn a_state_that_is_damaged_while_it_is_in_use_ends_the_pipeline_and_a_copy_of_it
 
 /// Which page is looked at first, and whether one is written before, decides which of them it is.
 fn assert_known(said: &str) {
-    let damaged = "logtally: DIR/state/logtally.db is damaged: stop logtally and restore a copy, or move the file and \
-                   its -wal and -shm away to begin anew";
+    let damaged = "logtally: DIR/state/logtally.db is damaged: stop logtally and restore a copy of the file with its \
+                   -wal, or move both and the -shm away to begin anew";
     let no_database = "logtally: DIR/state/logtally.db is no database of logtally: use another state_dir, or move the \
                        file away";
     let replaced = "logtally: DIR/state/logtally.db was replaced, removed or emptied while it was in use: put it back \

@@ -15,7 +15,7 @@ use super::{
 const KILLS: u64 = 12;
 
 #[expect(clippy::disallowed_methods, reason = "how long to go on is said to the test, not to the product")]
-fn asked<T: FromStr>(name: &str) -> Option<T> {
+pub(super) fn asked<T: FromStr>(name: &str) -> Option<T> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is \"{text}\"")))
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use logtally::tail::{LINGER_MS, Notice, Start};
+use logtally::tail::{LINGER_MS, MAX_UNPACKING, Notice, Start};
 
 use super::rig::{Rig, gzip, text, zstd};
 
@@ -140,4 +140,23 @@ fn unpacking_again_gives_nothing_new() {
     rig.stop();
     rig.polls(3);
     rig.expect(0..100);
+}
+
+#[test]
+fn so_many_files_are_unpacked_at_once_and_the_others_have_their_turn() {
+    let (files, lines) = (MAX_UNPACKING + 3, 20_000);
+    let mut rig = rig();
+    for number in 0..files {
+        let content = text(number * lines..(number + 1) * lines);
+        fs::write(rig.path(&format!("access.log.{number}.gz")), gzip(content.as_bytes())).unwrap();
+    }
+    let whole = text(0..lines).len();
+    let mut most = 0;
+    while rig.lives.len() < files || rig.lives.values().any(|life| life.data.len() < whole) {
+        rig.pass(1_000);
+        rig.poll_once(1);
+        most = most.max(rig.lives.values().filter(|life| life.data.len() < whole).count());
+    }
+    assert_eq!(most, MAX_UNPACKING);
+    rig.expect(0..files * lines);
 }

@@ -18,25 +18,42 @@ use crate::{
     engine::time::Timestamp,
 };
 
-/// Five records, the first two passed by `analyze`, and then a day later: the first five are gone.
-async fn a_day_later(sandbox: &Sandbox) -> (Embedded, Checkpoints) {
+type Now = Arc<AtomicI64>;
+
+/// The file, opened by processes that share a clock.
+async fn open<const N: usize>(sandbox: &Sandbox) -> ([Embedded; N], Now) {
     let now = Arc::new(AtomicI64::new(1_800_000_000_000));
-    let time = Arc::clone(&now);
-    let settings = Settings {
-        clock: Clock::from_fn(move || Timestamp::from_millis(time.load(Ordering::SeqCst))),
-        ..sandbox.settings()
-    };
-    let backend = Embedded::open(settings).await.unwrap();
-    let analyze = backend.checkpoints(Stage::Analyze).await.unwrap();
+    let mut opened = Vec::new();
+    for _ in 0..N {
+        let time = Arc::clone(&now);
+        let clock = Clock::from_fn(move || Timestamp::from_millis(time.load(Ordering::SeqCst)));
+        opened.push(Embedded::open(Settings { clock, ..sandbox.settings() }).await.unwrap());
+    }
+    (opened.try_into().unwrap(), now)
+}
+
+async fn append_five(backend: &Embedded, now: &Now) {
     for _ in 0..5 {
-        append(&backend, Stream::Input, b"line\n".repeat(200)).await.unwrap();
+        append(backend, Stream::Input, b"line\n".repeat(200)).await.unwrap();
         now.fetch_add(1_000, Ordering::SeqCst);
     }
-    analyze.save(&first(), passed("2"), Vec::new()).await.unwrap();
+}
+
+/// What was there is gone, and there is something new.
+async fn a_day_passes(backend: &Embedded, now: &Now) {
     now.fetch_add(24 * 3_600_000, Ordering::SeqCst);
-    while books(&backend).await.expired_records == 0 {
-        append(&backend, Stream::Input, b"new\n".to_vec()).await.unwrap();
+    while books(backend).await.expired_records == 0 {
+        append(backend, Stream::Input, b"new\n".to_vec()).await.unwrap();
     }
+}
+
+/// Five records, the first two passed by `analyze`, and then a day later: the first five are gone.
+async fn a_day_later(sandbox: &Sandbox) -> (Embedded, Checkpoints) {
+    let ([backend], now) = open(sandbox).await;
+    let analyze = backend.checkpoints(Stage::Analyze).await.unwrap();
+    append_five(&backend, &now).await;
+    analyze.save(&first(), passed("2"), Vec::new()).await.unwrap();
+    a_day_passes(&backend, &now).await;
     (backend, analyze)
 }
 
@@ -123,4 +140,21 @@ async fn a_sweep_is_due_when_the_oldest_record_is_past_retention_and_not_before(
     let due = backend.store.clock.now().plus_millis(backend.store.bounds.retention_ms + 1);
     assert_eq!(look().await, (Some(due), Some((0, 1))));
     assert_eq!(look().await, (None, None));
+}
+
+/// What another process appends is read from the file only.
+#[tokio::test]
+async fn who_starts_at_the_horizon_and_is_overtaken_by_retention_is_told_of_the_loss() {
+    let sandbox = Sandbox::new();
+    let ([writing, reading], now) = open(&sandbox).await;
+    append_five(&writing, &now).await;
+    let horizon = async || reading.reader(Stream::Input, &first(), StartAt::TrimHorizon).await.unwrap();
+    let mut reader = horizon().await;
+    a_day_passes(&writing, &now).await;
+    insta::assert_snapshot!(
+        sandbox.message(reader.next_batch().await),
+        @"gone: shardId-000000000000 of the input stream no longer holds what follows position 0: 5 records of 5000 bytes, arrived 2027-01-15T08:00:00Z to 2027-01-15T08:00:04Z, passed retention unread; --accept-loss goes on with the oldest record kept"
+    );
+    let batch = horizon().await.next_batch().await.unwrap();
+    assert_eq!(batch.records[0].sequence, SequenceNumber("6".to_owned()));
 }

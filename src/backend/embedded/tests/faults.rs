@@ -210,7 +210,7 @@ async fn a_record_that_was_damaged_is_named() {
     let mut reader = backend.reader(Stream::Input, &shard, StartAt::TrimHorizon).await.unwrap();
     insta::assert_snapshot!(
         sandbox.message(reader.next_batch().await),
-        @"failed: record 1 of shardId-000000000000 in the input stream is damaged: restore a copy of the file, or move it away to begin anew"
+        @"failed: record 1 of shardId-000000000000 in the input stream is damaged: restore a copy of the file with its -wal, or move both away to begin anew"
     );
 }
 

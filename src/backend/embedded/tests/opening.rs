@@ -122,7 +122,7 @@ async fn a_damaged_file_is_named_with_the_remedy() {
     }
     insta::assert_snapshot!(
         sandbox.message(Embedded::open(sandbox.settings()).await),
-        @"failed: DIR/state.db is damaged: stop logtally and restore a copy, or move the file and its -wal and -shm away to begin anew"
+        @"failed: DIR/state.db is damaged: stop logtally and restore a copy of the file with its -wal, or move both and the -shm away to begin anew"
     );
 }
 
