@@ -397,3 +397,6 @@ impl<L: Leases> Holder<L> {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests;
