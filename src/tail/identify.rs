@@ -28,8 +28,8 @@ const MAX_RESTING: usize = 16_384;
 pub(super) struct Resting(HashMap<FileId, (Stamp, Timestamp)>);
 
 impl Resting {
-    /// Whether this file has looked like this for `rest_ms`. Watches no more than `most` files: whose rest is over
-    /// makes room, for it has been asked about, and is again if it is gone on with.
+    /// Whether this file has looked like this for `rest_ms`. Watches no more than `most` files: one that was watched
+    /// for that long has had its answer, or is gone, and makes room for others.
     fn rests(&mut self, (id, stamp): (FileId, Stamp), now: Timestamp, rest_ms: i64, most: usize) -> bool {
         if let Some(&(watched, since)) = self.0.get(&id)
             && watched == stamp

@@ -361,7 +361,10 @@ impl<L: Leases> Holder<L> {
         for _ in 0..ATTEMPTS {
             match self.leases.write(&shard.id, counter, None, Change::Take(self.name.clone())).await? {
                 Written::Made => {
-                    self.took(&lease.shard, counter + 1);
+                    let (counter, written_ms) = (counter + 1, self.now_ms());
+                    let state = Mutex::new(Tenant { counter, written_ms, ..Tenant::default() });
+                    let tenure = Tenure { shard: shard.id.clone(), state };
+                    self.tenures().insert(shard.id.clone(), Arc::new(tenure));
                     return Ok(true);
                 }
                 Written::Refused(Some(there)) if there.owner.as_ref() == Some(&self.name) => {
@@ -375,12 +378,6 @@ impl<L: Leases> Holder<L> {
 
     fn keep_arriving(&self, shard: &ShardId) -> BackendError {
         BackendError::Busy { why: format!("{shard}: earlier writes of {} keep arriving", self.name) }
-    }
-
-    fn took(&self, shard: &ShardId, counter: u64) {
-        let tenant = Tenant { counter, written_ms: self.now_ms(), ..Tenant::default() };
-        let tenure = Tenure { shard: shard.clone(), state: Mutex::new(tenant) };
-        self.tenures().insert(shard.clone(), Arc::new(tenure));
     }
 
     pub(super) async fn release_but(&self, shards: &[Shard]) {

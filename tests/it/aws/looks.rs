@@ -1,7 +1,11 @@
 //! What a worker asks of DynamoDB and Kinesis to share the shards, and how often. Asks neither: a stub answers.
 
 use std::{
-    sync::{Arc, Mutex},
+    io::{self, Write},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -293,4 +297,61 @@ async fn a_lease_whose_taking_was_not_answered_is_taken_by_another_write() {
     assert_eq!(*writes.lock().unwrap(), [5, 5, 6]);
     store.release(&shards(1)[0].id).await.unwrap();
     assert_eq!(writes.lock().unwrap().last(), Some(&7), "behind its own write");
+}
+
+/// What is logged.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn leases_that_cannot_be_renewed_are_told_together_and_not_each_time() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    // Two dispatchers, so that tracing asks both threads whether anybody listens, and not the first one only.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+    let _guard = tracing::subscriber::set_default(subscriber);
+    tracing::callsite::rebuild_interest_cache();
+    let told = || String::from_utf8_lossy(&lines.0.lock().unwrap()).matches("renewing leases: ").count();
+
+    let busy = Arc::new(AtomicBool::new(false));
+    let is_busy = Arc::clone(&busy);
+    let stub = Stub::start(move |operation, _| match operation {
+        "UpdateItem" if is_busy.load(Ordering::SeqCst) => {
+            (400, json!({"__type": "ProvisionedThroughputExceededException", "message": "slow down"}))
+        }
+        "Scan" => (200, json!({"Items": []})),
+        _ => (200, json!({})),
+    })
+    .await;
+    let store = aws(&stub).await.checkpoints(Stage::Analyze).await.unwrap();
+    let shards = shards(5);
+    let hold = async |times: usize| {
+        // Longer than a lease that was written is left alone, a sixth of its time.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        for _ in 0..times {
+            assert_eq!(store.hold(&shards).await.unwrap().shards.len(), 5);
+        }
+    };
+    hold(1).await;
+    assert_eq!(told(), 0);
+    busy.store(true, Ordering::SeqCst);
+    hold(11).await;
+    assert_eq!(told(), 2, "at once, and after ten rounds");
+    busy.store(false, Ordering::SeqCst);
+    hold(1).await;
+    busy.store(true, Ordering::SeqCst);
+    hold(2).await;
+    assert_eq!(told(), 3, "at once again");
 }

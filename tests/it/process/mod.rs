@@ -9,6 +9,7 @@ mod home;
 mod kill;
 mod limits;
 mod load;
+mod memory;
 mod modes;
 mod oracle;
 #[cfg(feature = "aws")]
