@@ -35,6 +35,10 @@ struct HeldReader {
 }
 
 impl StreamReader for HeldReader {
+    fn drain(&mut self) {
+        self.reader.drain();
+    }
+
     async fn next_batch(&mut self) -> Result<Batch> {
         drop(self.may_read.acquire().await);
         self.reader.next_batch().await

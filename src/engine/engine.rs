@@ -11,7 +11,9 @@ use crate::engine::{
     record::Record,
     reference::Reference,
     row::{Health, Output},
-    settings::{AHEAD_MS, GAP_MS, GAP_WINDOWS, GATHER_LINES, MAX_COUNTERS, MAX_ROWS, Mode, Settings},
+    settings::{
+        AHEAD_MS, GAP_MS, GAP_WINDOWS, GATHER_LINES, MAX_COUNTERS, MAX_ROWS, Mode, PORTIONS, Settings,
+    },
     state::State,
     tally::{Tally, UNOWNED},
     time::{Timestamp, WindowSize},
@@ -160,17 +162,18 @@ impl Engine {
         let closed_to = self.state.window.start_of(over).max(self.state.closed_to);
         let from = std::mem::replace(&mut self.state.closed_to, closed_to);
         let on_time = self.state.open.take_before(closed_to);
-        let mut corrections = if self.corrections_are_due() { self.take_late(MAX_ROWS) } else { Vec::new() };
+        let mut corrections =
+            if self.corrections_are_due() { self.take_late(self.portion()) } else { Vec::new() };
         corrections.append(&mut self.take_early());
         let health = self.health(from..closed_to);
         self.publish(&on_time, &corrections, from..closed_to, health)
     }
 
-    /// Publishes corrections gathered so far, however short they have waited: about [`MAX_ROWS`] of them, so call it
-    /// until there are none.
+    /// Publishes corrections gathered so far, however short they have waited: a portion of them, so call it until there
+    /// are none.
     pub fn publish_corrections(&mut self) -> Vec<Output> {
         self.settle();
-        let corrections = self.take_late(MAX_ROWS);
+        let corrections = self.take_late(self.portion());
         let closed_to = self.state.closed_to;
         self.publish(&[], &corrections, closed_to..closed_to, Vec::new())
     }
@@ -221,6 +224,15 @@ impl Engine {
         self.state.late_since.is_some_and(waited)
     }
 
+    /// How many rows one cut publishes before their time, or of corrections.
+    fn portion(&self) -> usize {
+        MAX_ROWS.max(self.counters_held() / PORTIONS)
+    }
+
+    fn counters_held(&self) -> usize {
+        self.state.open.counters() + self.state.late.counters()
+    }
+
     /// Takes the oldest corrections, up to about `rows` rows. What is left is due with the next publication.
     fn take_late(&mut self, rows: usize) -> Vec<(Timestamp, Tally)> {
         let taken = self.state.late.take_first(rows);
@@ -233,11 +245,11 @@ impl Engine {
     /// What must go before its time so that the bound on counters holds: corrections first, then windows.
     fn take_early(&mut self) -> Vec<(Timestamp, Tally)> {
         let mut early = Vec::new();
-        if self.state.open.counters() + self.state.late.counters() > MAX_COUNTERS {
-            early = self.take_late(MAX_ROWS);
+        if self.counters_held() > MAX_COUNTERS {
+            early = self.take_late(self.portion());
         }
         if self.state.open.counters() > MAX_COUNTERS {
-            early.append(&mut self.state.open.take_first(MAX_ROWS));
+            early.append(&mut self.state.open.take_first(self.portion()));
         }
         self.state.counters.windows_closed_early += early.len() as u64;
         early
