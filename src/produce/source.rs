@@ -12,7 +12,7 @@ use tokio::{sync::mpsc::Sender, task::JoinSet};
 
 use crate::{
     blocking,
-    clock::Clock,
+    clock::{Clock, Steady},
     engine::time::Timestamp,
     produce::{
         Limits, ProduceError, READ_BYTES, Read,
@@ -125,7 +125,8 @@ struct Files {
     /// Since when there is nothing left but to wait for what settles by itself.
     settling_since: Option<Timestamp>,
     gathering: Gathering,
-    steady: Steady,
+    /// Files rest, linger and are looked for by how much time passes, not by what a clock is set to.
+    time: Steady,
 }
 
 /// What to do behind a turn.
@@ -142,7 +143,7 @@ enum Next {
 impl Files {
     fn new(tailer: Box<Tailer>, records: Option<Box<Records>>, limits: Limits) -> Self {
         let gathering = Gathering::new(limits);
-        Self { tailer, records, draining: false, settling_since: None, gathering, steady: Steady::default() }
+        Self { tailer, records, draining: false, settling_since: None, gathering, time: Steady::default() }
     }
 
     fn read_all(mut self, wires: &Wires) {
@@ -202,7 +203,7 @@ impl Files {
             // What was written since the last look is to be sent, too.
             self.tailer.look_again();
         }
-        let now = self.steady.at(wires.clock.now());
+        let now = self.time.at(wires.clock.now());
         let Polled { mut pieces, born, caught_up, notices } = self.tailer.poll(now, READ_BYTES);
         notices.iter().for_each(log);
         let quiet = pieces.is_empty();
@@ -264,23 +265,6 @@ fn log(notice: &Notice) {
     }
 }
 
-/// A clock that is never set back: what waits for a while must not wait for as long as the clock of the machine was ahead.
-#[derive(Debug, Default)]
-struct Steady {
-    /// What the machine said last.
-    seen: Option<Timestamp>,
-    behind_ms: i64,
-}
-
-impl Steady {
-    /// The time that is not before any earlier one, where the machine says `now`.
-    fn at(&mut self, now: Timestamp) -> Timestamp {
-        let back_ms = self.seen.replace(now).map_or(0, |seen| seen.millis_since(now));
-        self.behind_ms = self.behind_ms.saturating_add(back_ms.max(0));
-        now.plus_millis(self.behind_ms)
-    }
-}
-
 /// How long lines are gathered: until a record is full, by what came in the pause before, and no longer than they may wait.
 #[derive(Debug)]
 struct Gathering {
@@ -317,14 +301,6 @@ impl Gathering {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_clock_that_is_set_back_stands_still_once_and_goes_on() {
-        let mut steady = Steady::default();
-        let times = [5_000, 6_000, 1_000, 1_500, 9_000, 8_000, 8_001].map(Timestamp::from_millis);
-        let steadied = times.map(|now| steady.at(now).as_millis());
-        assert_eq!(steadied, [5_000, 6_000, 6_000, 6_500, 14_000, 14_000, 14_001]);
-    }
 
     #[test]
     fn lines_are_gathered_until_a_record_is_full() {

@@ -19,6 +19,7 @@ pub mod reference;
 mod retention;
 mod schema;
 mod shard;
+mod stamps;
 pub mod stats;
 mod store;
 mod stream;
