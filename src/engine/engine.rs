@@ -132,10 +132,12 @@ impl Engine {
         for (start, counts) in windows {
             let (first, last) = self.state.span.unwrap_or((start, start));
             self.state.span = Some((first.min(start), last.max(start)));
+            let requests = counts.requests();
+            self.state.journal.count(start, requests, self.state.complete_to);
             let ahead =
                 self.settings.mode == Mode::Live && start.millis_since(self.state.complete_to) > AHEAD_MS;
             if ahead || start < self.state.closed_to {
-                self.state.counters.late += counts.requests();
+                self.state.counters.late += requests;
                 self.state.late_since.get_or_insert(self.state.complete_to);
                 self.state.late.starting(start).absorb(&counts, renumber);
             } else {
@@ -289,7 +291,27 @@ impl Engine {
             |windows: &[(Timestamp, Tally)]| windows.iter().map(|(_, tally)| tally.requests()).sum::<u64>();
         self.state.published += sum(on_time) + sum(corrections);
         self.state.cut += u64::from(!rows.is_empty());
+        self.post(&rows);
         rows
+    }
+
+    /// Enters rows into the journal, and joins the windows that are over.
+    fn post(&mut self, rows: &[Output]) {
+        let State { journal, open, late, .. } = &mut self.state;
+        let counts = rows.iter().filter_map(|output| match output {
+            Output::Row(row) if row.response_count > 0 => Some((row.window_start, row.response_count)),
+            Output::Row(_) | Output::Health(_) => None,
+        });
+        let counts: Vec<(Timestamp, u64)> = counts.collect();
+        // The rows of a window follow each other.
+        for rows in counts.chunk_by(|(one, _), (other, _)| one == other) {
+            if let Some(&(start, _)) = rows.first() {
+                journal.publish(start, rows.iter().map(|(_, requests)| requests).sum());
+            }
+        }
+        if !counts.is_empty() {
+            journal.join(|start| open.holds(start) || late.holds(start));
+        }
     }
 
     fn health(&mut self, closed: Range<Timestamp>) -> Vec<Health> {

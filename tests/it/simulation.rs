@@ -31,7 +31,7 @@ const FOUND: [(&str, Kind, u64); 6] = [
 /// Seeds with a fault that the others hardly have.
 const RARE: [(Kind, u64); 1] = [(Kind::Aws, 1_590)];
 /// Each kind of fault, and how often all seeds together must have it at least: else they prove nothing about it.
-const FAULTS: [(&str, u64); 35] = [
+const FAULTS: [(&str, u64); 37] = [
     ("PutRecords failed", 50),
     ("PutRecords unanswered", 1_000),
     ("answer lost", 2_000),
@@ -59,6 +59,8 @@ const FAULTS: [(&str, u64); 35] = [
     ("second process refused", 250),
     ("seed with duplicate lines", 200),
     ("seed with late lines", 500),
+    ("seed with windows followed into the metrics", 1_900),
+    ("seed with windows that were joined", 40),
     ("slow", 4_000),
     ("split", 400),
     ("stale list", 15),
