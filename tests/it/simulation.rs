@@ -31,7 +31,7 @@ const FOUND: [(&str, Kind, u64); 6] = [
 /// Seeds with a fault that the others hardly have.
 const RARE: [(Kind, u64); 1] = [(Kind::Aws, 1_590)];
 /// Each kind of fault, and how often all seeds together must have it at least: else they prove nothing about it.
-const FAULTS: [(&str, u64); 35] = [
+const FAULTS: [(&str, u64); 37] = [
     ("PutRecords failed", 50),
     ("PutRecords unanswered", 1_000),
     ("answer lost", 2_000),
@@ -39,12 +39,14 @@ const FAULTS: [(&str, u64); 35] = [
     ("call settled", 100),
     ("claim given back between two looks", 1),
     ("clock jump", 1_000),
+    ("clock jump by hours", 100),
     ("compression", 2_000),
     ("copytruncate", 1_500),
     ("crash", 2_000),
     ("empty read", 10_000),
     ("failed", 300),
     ("freeze", 800),
+    ("kill", 4_000),
     ("late", 1_500),
     ("merge", 300),
     ("metrics in doubt", 250),
