@@ -62,9 +62,9 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Whether whoever claimed it is gone.
+    /// Whether whoever claimed it is gone; or by a clock so far ahead that it cannot be waited for.
     pub(super) fn is_stale(&self, now: Timestamp) -> bool {
-        now.millis_since(self.at) > STALE_MS
+        now.millis_since(self.at).saturating_abs() > STALE_MS
     }
 
     /// A claim on it as it stands.

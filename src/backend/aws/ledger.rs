@@ -71,7 +71,7 @@ impl Claim {
 
     /// Whether nobody will take it for dead while it is sent.
     pub(super) fn is_fresh(&self, now: Timestamp) -> bool {
-        now.millis_since(self.at) <= FRESH_MS
+        now.millis_since(self.at).saturating_abs() <= FRESH_MS
     }
 }
 
