@@ -44,7 +44,6 @@ mod table;
 
 use std::sync::Arc;
 
-use self::summary::Summaries;
 pub use self::{
     checkpoint::Checkpoints,
     client::Clients,
@@ -53,8 +52,12 @@ pub use self::{
     plan::{Plan, PlannedCall, PlannedDatum, PlannedDimension},
     reader::Reader,
     reference::{Object, ObjectName},
-    settle::{Account, AccountLine, Difference, SettledCall, Settlement, Verdict},
+    settle::{Account, AccountLine, AccountedRequests, Difference, SettledCall, Settlement, Verdict},
     stream::Writer,
+};
+use self::{
+    position::{Place, Position},
+    summary::Summaries,
 };
 use crate::{
     backend::{
@@ -166,6 +169,17 @@ impl Aws {
         };
         let summaries = Summaries::default();
         Ok(Self { shared: Arc::new(Shared { clients, settings, summaries, local }) })
+    }
+
+    /// Behind `position`, or in front of what arrived at `time` or later: the later of the two.
+    ///
+    /// # Errors
+    /// A position that is another backend's.
+    pub fn start_at(position: Option<SequenceNumber>, time: Timestamp) -> Result<StartAt> {
+        let since = Position { place: Place::Time(time), complete_to: time };
+        let Some(position) = position else { return Ok(StartAt::After(SequenceNumber::from(&since))) };
+        let is_later = position.0.parse::<Position>()?.complete_to >= time;
+        Ok(StartAt::After(if is_later { position } else { SequenceNumber::from(&since) }))
     }
 
     /// The queue of this URL.
