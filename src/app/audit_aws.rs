@@ -278,3 +278,30 @@ fn explain(Difference { series, timestamp, done, in_doubt, found }: &Difference)
         named(series)
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn odd(windows: &[(i64, u64, u64)]) -> Odd {
+        let total = |&(start, published, waiting): &(i64, u64, u64)| WindowTotal {
+            start: Some(Timestamp::from_millis(start)),
+            published,
+            rows: Some(WindowBook { waiting, ..WindowBook::default() }),
+            ..WindowTotal::default()
+        };
+        Odd { windows: windows.iter().map(total).collect(), ..Odd::default() }
+    }
+
+    #[test]
+    fn what_differs_by_other_figures_is_in_motion() {
+        let before = odd(&[(0, 5, 4), (1, 5, 4), (2, 5, 4)]);
+        let still = before.still(odd(&[(0, 5, 4), (1, 5, 3), (2, 6, 4), (3, 5, 4)]));
+        assert_eq!(still.windows, odd(&[(0, 5, 4)]).windows);
+        let mut book = Book { totals: odd(&[(0, 5, 4), (1, 5, 3)]).windows, ..Book::default() };
+        enter(&Account::default(), (&still, Timestamp::from_millis(9)), &mut book);
+        let verdicts: Vec<_> = audit::entries(&book).iter().map(|entry| entry.verdict).collect();
+        let (no, moving) = (audit::Verdict::Differs, audit::Verdict::Excused(Excuse::Moving));
+        assert_eq!(verdicts, [no, no, no, moving], "what was counted is in one cut: nothing of it moves");
+    }
+}

@@ -55,10 +55,7 @@ pub use self::{
     settle::{Account, AccountLine, AccountedRequests, Difference, SettledCall, Settlement, Verdict},
     stream::Writer,
 };
-use self::{
-    position::{Place, Position},
-    summary::Summaries,
-};
+use self::{position::Position, summary::Summaries};
 use crate::{
     backend::{
         Amount, Backend, BackendError, Backlog, Datum, Result, SequenceNumber, Shard, ShardId, Stage,
@@ -176,10 +173,8 @@ impl Aws {
     /// # Errors
     /// A position that is another backend's.
     pub fn start_at(position: Option<SequenceNumber>, time: Timestamp) -> Result<StartAt> {
-        let since = Position { place: Place::Time(time), complete_to: time };
-        let Some(position) = position else { return Ok(StartAt::After(SequenceNumber::from(&since))) };
-        let is_later = position.0.parse::<Position>()?.complete_to >= time;
-        Ok(StartAt::After(if is_later { position } else { SequenceNumber::from(&since) }))
+        let known = position.map(|SequenceNumber(text)| text.parse()).transpose()?;
+        Ok(StartAt::After(SequenceNumber::from(&Position::later(known, time))))
     }
 
     /// The queue of this URL.

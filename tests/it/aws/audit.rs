@@ -1,6 +1,6 @@
 //! Books on AWS that do not balance: one number of a table is changed, and audit names the equation and the difference.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, process::Stdio};
 
 use aws_sdk_dynamodb::{Client, primitives::Blob, types::AttributeValue};
 use logtally::engine::{
@@ -12,7 +12,7 @@ use logtally::engine::{
 use serde_json::Value as Json;
 
 use super::{
-    bridge::Fault::Lost,
+    bridge::Fault::{Held, Lost, Passed},
     commands::{Home, rows},
 };
 
@@ -190,4 +190,23 @@ async fn another_pipeline_with_the_same_ledger_is_left_out() {
     }
     let nowhere = "in the outbox 0 + in doubt 0 + refused 0 + out of range 0";
     assert_eq!(books.rows(), format!("published 42 = in the metrics 42 + not delivered yet 0 + {nowhere}"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_are_delivered_while_audit_looks_are_looked_at_again() {
+    let books = Books::analyzed().await;
+    let bridge = &books.home.bridge;
+    // The leases, and then the ledger: by then the rows were found in the stream.
+    bridge.inject("Scan", [Passed, Held]);
+    let mut audit = books.home.command("audit --format json");
+    let audit = audit.stdout(Stdio::piped()).spawn().unwrap();
+    bridge.silent().await;
+    books.home.result("deliver --once");
+    let before = bridge.seen("Scan").len();
+    bridge.release();
+    let output = audit.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(bridge.seen("Scan").len() > before, "it looked once more");
+    assert!(said.contains("published 42 = in the metrics 42 + not delivered yet 0 + "), "{said}");
 }
