@@ -29,6 +29,8 @@ mod settings;
 pub mod signals;
 mod stages;
 mod tools;
+#[cfg(feature = "aws")]
+mod undelivered;
 
 use std::pin::Pin;
 

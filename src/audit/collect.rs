@@ -16,7 +16,7 @@ use crate::{
     engine::{
         cut::{Cut, CutError},
         journal::{Page, Posted},
-        metric::{REQUEST_COUNT, count},
+        metric::{application, count},
         parcel::{Parcel, unpack},
         provenance::{Node, SourceId},
         row::Output,
@@ -242,10 +242,9 @@ fn waits(shard: &InputShard, mut seen: Seen) -> BTreeMap<SourceId, u64> {
 
 /// Requests by window and application.
 fn requests(metrics: &Sums) -> impl Iterator<Item = ((Timestamp, String), u64)> {
-    let of_series = metrics.iter().filter(|(series, _)| series.name == REQUEST_COUNT);
-    of_series.flat_map(|(series, sums)| {
-        let application = series.dimensions.first().map(|(_, value)| value.clone()).unwrap_or_default();
-        sums.iter().map(move |(start, sum)| ((*start, application.clone()), count(*sum)))
+    let of_requests = metrics.iter().filter_map(|(series, sums)| Some((application(series)?, sums)));
+    of_requests.flat_map(|(application, sums)| {
+        sums.iter().map(move |(start, sum)| ((*start, application.to_owned()), count(*sum)))
     })
 }
 

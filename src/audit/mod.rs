@@ -210,6 +210,20 @@ impl Book {
 }
 
 impl WindowTotal {
+    /// Whether what became of its rows is known, and is not all of them.
+    #[must_use]
+    pub fn lacks_rows(&self) -> bool {
+        self.rows
+            .is_some_and(|rows| rows.of_rows().into_iter().fold(0, u64::saturating_add) != self.published)
+    }
+
+    /// Whether it is another look at the same rows.
+    #[must_use]
+    pub fn has_rows_of(&self, other: &Self) -> bool {
+        let rows = |total: &Self| total.rows.map(|rows| rows.of_rows());
+        (self.start, self.published, rows(self)) == (other.start, other.published, rows(other))
+    }
+
     fn enter(&mut self, Posted { counted, published }: Posted) {
         self.counted = self.counted.saturating_add(counted);
         self.published = self.published.saturating_add(published);
@@ -217,6 +231,11 @@ impl WindowTotal {
 }
 
 impl WindowBook {
+    /// Where requests of rows are.
+    const fn of_rows(&self) -> [u64; 6] {
+        [self.published, self.waiting, self.outbox, self.in_doubt, self.refused, self.out_of_range]
+    }
+
     /// All requests that are known of.
     #[must_use]
     pub fn counted(&self) -> u64 {

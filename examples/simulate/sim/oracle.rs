@@ -16,7 +16,8 @@ use logtally::{
         engine::Engine,
         journal::Posted,
         metric::{
-            DUPLICATE_LINES, Datum, LATE_LINES, MALFORMED_LINES, REQUEST_COUNT, RESPONSE_COUNT, count, datums,
+            DUPLICATE_LINES, Datum, LATE_LINES, MALFORMED_LINES, REQUEST_COUNT, RESPONSE_COUNT, application,
+            count, datums,
         },
         producers::PARTITION_KEY_PREFIX,
         record::Record,
@@ -182,10 +183,10 @@ fn check_windows(cuts: Vec<(ShardId, Cut)>, state: &mut State, wrong: &mut Vec<S
     // What is in the outbox was sent: there is no parcel that was not published.
     let cut = |(shard, cut): (ShardId, Cut)| ShardCut { shard, state: cut.state, outbox: Vec::new() };
     let mut book = Book::of_cuts(cuts.into_iter().map(cut).collect());
-    for ((series, start), sum) in state.metrics.iter().filter(|((series, _), _)| series.name == REQUEST_COUNT)
-    {
-        let application = series.dimensions.first().map(|(_, value)| value.clone()).unwrap_or_default();
-        book.windows.entry((*start, application)).or_default().published += count(*sum);
+    for ((series, start), sum) in &state.metrics {
+        if let Some(application) = application(series) {
+            book.windows.entry((*start, application.to_owned())).or_default().published += count(*sum);
+        }
     }
     book.follow(|_, _| true);
     if book.totals.iter().any(|total| total.rows.is_some()) {
