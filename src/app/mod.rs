@@ -47,11 +47,11 @@ pub type Work<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + 'a>>;
 
 /// Does what the command line says, and says how it ended, or what went wrong, with its exit code. `reload` reads the
 /// configuration again.
-pub fn run<'a>(
+pub fn run(
     cli: Cli,
     config: Config,
-    reload: &'a (dyn Fn() -> Result<Config, ConfigError> + Sync),
-) -> Work<'a, Exit> {
+    reload: &(dyn Fn() -> Result<Config, ConfigError> + Sync),
+) -> Work<'_, Exit> {
     Box::pin(command(cli, config, reload))
 }
 

@@ -63,13 +63,12 @@ impl Undelivered {
     /// The parcels of the next batch, as `deliver` is handed them; nothing once all was read.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<Parcel>>, Error> {
         loop {
-            let (shard, mut reader) = match self.reading.take() {
-                Some(reading) => reading,
-                None => {
-                    let Some(begin) = self.left.pop_front() else { return Ok(None) };
-                    let reader = Box::pin(self.begin(&begin)).await?;
-                    (begin.shard, reader)
-                }
+            let (shard, mut reader) = if let Some(reading) = self.reading.take() {
+                reading
+            } else {
+                let Some(begin) = self.left.pop_front() else { return Ok(None) };
+                let reader = Box::pin(self.begin(&begin)).await?;
+                (begin.shard, reader)
             };
             let mut stop = self.draining.subscribe();
             let read = Box::pin(next_batch(&mut reader, &mut stop, "reading the output stream")).await?;

@@ -111,6 +111,7 @@ impl Journal {
     }
 
     /// The windows that are kept apart, by their start.
+    #[must_use]
     pub fn pages(&self) -> impl DoubleEndedIterator<Item = (Timestamp, &Page)> {
         self.pages.iter().map(|(&start, page)| (start, page))
     }

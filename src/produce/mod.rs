@@ -149,7 +149,7 @@ impl<W: StreamWriter> Sending<W> {
     async fn run(&mut self, mut reads: mpsc::Receiver<Read>, mut stop: Stop) -> Result<(), BackendError> {
         let mut alive = tokio::time::interval(Duration::from_millis(ALIVE_EVERY_MS.unsigned_abs()));
         alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut ready = None;
+        let mut packed = None;
         loop {
             let next = tokio::select! {
                 biased;
@@ -159,13 +159,13 @@ impl<W: StreamWriter> Sending<W> {
                     self.say(false).await?;
                     continue;
                 }
-                next = next(&mut reads, ready.is_some()) => next,
+                next = next(&mut reads, packed.is_some()) => next,
             };
             match next {
-                Next::Read(read) => ready = Some(self.send(ready.take(), read).await?),
-                Next::Nothing => self.store(ready.take()).await?,
+                Next::Read(read) => packed = Some(self.send(packed.take(), read).await?),
+                Next::Nothing => self.store(packed.take()).await?,
                 Next::End => {
-                    self.store(ready.take()).await?;
+                    self.store(packed.take()).await?;
                     break;
                 }
             }

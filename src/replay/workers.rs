@@ -148,8 +148,8 @@ fn work(waiting: &Waiting, finished: &Sender<Done>, counter: &mut Counter, bytes
     loop {
         let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Job { log, shared }) = job else { return };
-        let (number, counted) = read_and_count(&shared, counter, &mut buffer, bytes);
-        if finished.send(Done { log, number, counted }).is_err() {
+        let (number, block) = read_and_count(&shared, counter, &mut buffer, bytes);
+        if finished.send(Done { log, number, counted: block }).is_err() {
             return;
         }
     }
