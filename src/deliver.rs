@@ -50,13 +50,29 @@ struct Shard<B: Backend> {
     stop: Stop,
 }
 
+/// A batch of parcels, and where it ends.
+struct Unpacked {
+    parcels: Vec<Parcel>,
+    through: Option<SequenceNumber>,
+    /// With the shard.
+    ended: bool,
+}
+
+/// What a look at the shard gave.
+struct Read {
+    batch: Unpacked,
+    /// Nobody will append anything more.
+    drained: bool,
+}
+
 impl<B: Backend> Shard<B> {
     async fn run(self) -> Result<Ended, BackendError> {
         let id = self.id.clone();
         self.read().await.or_else(|error| Ended::by(&id, error))
     }
 
-    async fn read(mut self) -> Result<Ended, BackendError> {
+    async fn read(self) -> Result<Ended, BackendError> {
+        let mut stop = self.stop.clone();
         let retry = Retry::new("loading a checkpoint", &self.stop);
         let known = retry.until_done(|| self.store.load(&self.id)).await?;
         if known.as_ref().is_some_and(|(checkpoint, _)| checkpoint.ended) {
@@ -67,32 +83,52 @@ impl<B: Backend> Shard<B> {
         let mut position = known.and_then(|(checkpoint, _)| checkpoint.position);
         let mut reader = self.open(position.clone()).await?;
         let mut saved = Instant::now();
+        let mut due = None;
         loop {
-            let next = match next_batch(&mut reader, &mut self.stop, "reading the output stream").await {
+            // The rows of a batch are read while those of the one before are added.
+            let reading = self.next(&mut reader, &mut stop);
+            let (delivered, read) = tokio::join!(self.deliver(due.take(), &mut sink), reading);
+            delivered?;
+            let read = match read {
                 // Retention overtook a slow reader.
                 Err(BackendError::Gone { loss, .. }) => {
                     reader = self.open_behind(loss).await?;
                     continue;
                 }
-                next => next?,
+                read => read?,
             };
-            let Some((batch, drained)) = next else { break };
-            let ended = batch.end_of_shard;
+            let Some(Read { batch, drained }) = read else { break };
             let moved = batch.through.is_some() && batch.through != position;
             position = batch.through.clone().or(position);
+            let (ended, is_empty) = (batch.ended, batch.parcels.is_empty());
             // A position also says how far the shard was complete: one that stays quiet is not past retention.
-            if ended || !batch.records.is_empty() || (moved && saved.elapsed() >= SAVE_EVERY) {
-                self.deliver(batch, &mut sink).await?;
+            if ended || !is_empty || (moved && saved.elapsed() >= SAVE_EVERY) {
+                due = Some(batch);
                 saved = Instant::now();
             }
-            if ended {
-                return Ok(Ended::EndOfShard);
-            }
-            if drained {
-                break;
+            if ended || drained {
+                self.deliver(due, &mut sink).await?;
+                return Ok(if ended { Ended::EndOfShard } else { Ended::Stopped });
             }
         }
         Ok(Ended::Stopped)
+    }
+
+    /// The next batch with its rows; nothing at the stop.
+    async fn next(&self, reader: &mut B::Reader, stop: &mut Stop) -> Result<Option<Read>, BackendError> {
+        let next = next_batch(reader, stop, "reading the output stream").await?;
+        Ok(next.map(|(batch, drained)| Read { batch: self.unpacked(batch), drained }))
+    }
+
+    fn unpacked(&self, batch: Batch) -> Unpacked {
+        let parcels = batch.records.into_iter().map(|record| {
+            let (parcel, foreign) = parcel(record.partition_key, &record.data);
+            if foreign > 0 {
+                tracing::warn!(shard = %self.id, lines = foreign, "lines of the output stream are no rows");
+            }
+            parcel
+        });
+        Unpacked { parcels: parcels.collect(), through: batch.through, ended: batch.end_of_shard }
     }
 
     async fn open(&self, position: Option<SequenceNumber>) -> Result<B::Reader, BackendError> {
@@ -109,18 +145,11 @@ impl<B: Backend> Shard<B> {
         reader(&self.backend, (Stream::Output, &self.id), StartAt::TrimHorizon, &self.stop).await
     }
 
-    async fn deliver(&self, batch: Batch, sink: &mut B::Metrics) -> Result<(), BackendError> {
-        let mut parcels = Vec::with_capacity(batch.records.len());
-        for record in batch.records {
-            let (parcel, foreign) = parcel(record.partition_key, &record.data);
-            if foreign > 0 {
-                tracing::warn!(shard = %self.id, lines = foreign, "lines of the output stream are no rows");
-            }
-            parcels.push(parcel);
-        }
+    async fn deliver(&self, due: Option<Unpacked>, sink: &mut B::Metrics) -> Result<(), BackendError> {
+        let Some(Unpacked { parcels, through, ended }) = due else { return Ok(()) };
         let published = self.publish(parcels, sink).await?;
         tracing::debug!(shard = %self.id, ?published, "delivered");
-        let checkpoint = Checkpoint { position: batch.through, state: Vec::new(), ended: batch.end_of_shard };
+        let checkpoint = Checkpoint { position: through, state: Vec::new(), ended };
         let retry = Retry::new("saving a checkpoint", &self.stop);
         retry.until_done(|| self.store.save(&self.id, checkpoint.clone(), Vec::new())).await?;
         Ok(())

@@ -72,6 +72,17 @@ def peers(install: bool) -> list:
     ]
 
 
+def pipeline(binary: Path | None) -> Peer:
+    """Our own stages: from the log through the durable stream to the metrics, and an audit that every line is there."""
+    def command(log: str, reference: str, _cores: int) -> list:
+        state, configuration = HOME / "run-state", HOME / "run.toml"
+        configuration.write_text(f'state_dir = "{state}"\n[produce]\nfiles = ["{log}"]\n[analyze]\nreference = "{reference}"\n')
+        script = 'rm -rf "$1" && "$2" run --once --config "$3" && "$2" audit --config "$3" >/dev/null'
+        return ["sh", "-c", script, "sh", state, binary or built("--bin", "logtally"), configuration]
+
+    return Peer("logtally-run", "file to metric through the durable stream, then an audit; no result", command, False)
+
+
 def floor() -> Peer:
     return Peer("wc -l", "counts lines only: the floor", lambda log, _reference, _cores: ["wc", "-l", log], False)
 

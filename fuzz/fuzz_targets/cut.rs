@@ -15,6 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!((again.epoch, again.ended, again.outbox), (cut.epoch, cut.ended, cut.outbox));
     assert_eq!(again.state.seen, cut.state.seen);
     assert_eq!(again.state.counters, cut.state.counters);
+    assert_eq!(again.state.journal, cut.state.journal);
 });
 
 fn encode(cut: &Cut) -> Vec<u8> {

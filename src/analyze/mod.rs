@@ -4,8 +4,11 @@
 //! when rows are due or time has passed. The parents of a split or merge are read to their end before the children,
 //! which inherit what was seen and nothing else.
 
+mod mark;
 mod shard;
 mod start;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeSet, sync::Arc};
 

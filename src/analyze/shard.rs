@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use crate::{
     analyze::{
         AnalyzeError, Progress, Settings, StartMode,
+        mark::Mark,
         start::{engine, load, origin, outgoing},
     },
     backend::{
@@ -53,6 +54,7 @@ pub(super) struct Running<B: Backend> {
     saved: Instant,
     pause: Duration,
     changed: bool,
+    mark: Mark,
 }
 
 impl<B: Backend> Worker<B> {
@@ -92,6 +94,7 @@ impl<B: Backend> Worker<B> {
         let state = if position.is_none() { self.inherited(&shard, state).await? } else { state };
         let retry = Retry::new("opening the output stream", &self.stop);
         let writer = retry.until_done(|| self.backend.writer(Stream::Output)).await?;
+        let mark = Mark::new(state.complete_to);
         let (engine, rows) = engine(&self.settings, &shard, self.epoch, state);
         let mut running = Running {
             origin: origin(&self.settings, &shard, self.epoch),
@@ -104,6 +107,7 @@ impl<B: Backend> Worker<B> {
             outbox,
             saved: Instant::now(),
             changed: false,
+            mark,
         };
         running.send().await?;
         if ended {
@@ -286,7 +290,13 @@ impl<B: Backend> Running<B> {
         };
         self.worker.settings.board.insert(self.shard.id.clone(), progress);
         self.pack(&rows);
-        Ok(!rows.is_empty())
+        let interval = self.worker.settings.correction_interval_ms;
+        if !self.mark.stands_still(progress.complete_to, interval) {
+            return Ok(!rows.is_empty());
+        }
+        let corrections = self.engine().publish_corrections();
+        self.pack(&corrections);
+        Ok(!rows.is_empty() || !corrections.is_empty())
     }
 
     /// Nobody waits for further corrections: publishes those gathered so far, cut by cut.

@@ -161,7 +161,10 @@ async fn begin<B: Backend>(
             state.span = old.cut.state.span;
             state.complete_to = old.cut.state.complete_to;
         }
-        (outbox, state.published_before) = flush(settings, shard, old);
+        let last;
+        (outbox, last) = flush(settings, shard, old);
+        state.published_before = last.published_before + last.published;
+        state.journal = last.journal.of_earlier_epochs();
     }
     let cut = CutRef { epoch, ended: false, state: &state, outbox: &outbox };
     let state = cut.encode().map_err(|source| AnalyzeError::Cut { shard: shard.id.clone(), source })?;
@@ -171,17 +174,15 @@ async fn begin<B: Backend>(
     Ok(())
 }
 
-/// The rows that an old epoch has not sent yet (its outbox, and everything in its windows), and how many requests it
-/// and those before it published in all.
-fn flush(settings: &Settings, shard: &Shard, old: Found) -> (Vec<Parcel>, u64) {
+/// The rows that an old epoch has not sent yet (its outbox, and everything in its windows), and its last state.
+fn flush(settings: &Settings, shard: &Shard, old: Found) -> (Vec<Parcel>, State) {
     let Found { cut, outbox, .. } = old;
     let mut parcels = if outbox == Outbox::Pending { cut.outbox } else { Vec::new() };
     let (mut engine, mut rows) = engine(settings, shard, cut.epoch, cut.state);
     rows.append(&mut engine.close());
     let number = engine.state().cut;
     parcels.extend(pack(&origin(settings, shard, cut.epoch), number, &rows));
-    let state = engine.state();
-    (parcels, state.published_before + state.published)
+    (parcels, engine.state().clone())
 }
 
 /// An engine for one shard that goes on from `state`.

@@ -2,7 +2,7 @@
 
 use crate::{
     app::ledger::{Titled, columns},
-    audit::{Entry, Excuse, Figure, Scope, Verdict, equations::Difference},
+    audit::{Difference, Entry, Excuse, Figure, Scope, Verdict},
     render::{Cell, Format, Report},
 };
 
@@ -39,7 +39,8 @@ fn summary(entries: &[Entry]) -> Report {
             Scope::File => "files",
             Scope::Input => "input shards",
             Scope::Output => "output shards",
-            Scope::Window => "windows and series",
+            Scope::Window => "windows",
+            Scope::Series => "windows and series",
             Scope::All => "all shards together",
         };
         vec![name.into(), over.into(), Cell::Count(all - wrong), Cell::Count(wrong)]
@@ -52,7 +53,7 @@ fn summary(entries: &[Entry]) -> Report {
 fn every(entries: &[Entry]) -> Report {
     let aside = |entry: &Entry, name: &str| {
         let found = entry.aside.iter().find(|term| term.name == name).map(|term| cell(term.figure));
-        found.unwrap_or(if entry.scope == Scope::Window { Cell::Number(0.0) } else { Cell::Empty })
+        found.unwrap_or(if entry.scope == Scope::Series { Cell::Number(0.0) } else { Cell::Empty })
     };
     let row = |entry: &Entry| {
         vec![

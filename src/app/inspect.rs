@@ -29,12 +29,14 @@ use crate::{
 };
 
 /// `logtally audit`
-pub(crate) async fn audit(args: AuditArgs, config: Config) -> Result<Exit, Error> {
+pub(crate) async fn audit(args: AuditArgs, mut config: Config) -> Result<Exit, Error> {
+    // A consumer of enhanced fan-out sends a shard to one reader at a time: to deliver, if it runs.
+    config.aws.fan_out = false;
     let clock = Clock::system();
     match Place::open(&config, false, &[], &clock).await? {
         Place::Embedded(backend) => audit_here(args, &backend, clock.now()).await,
         #[cfg(feature = "aws")]
-        Place::Aws(backend) => audit_aws::audit(args, (&config, &backend), &clock).await,
+        Place::Aws(backend) => Box::pin(audit_aws::audit(args, (&config, &backend), &clock)).await,
     }
 }
 

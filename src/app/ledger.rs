@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    audit::{Book, FileBook, InputBook, WindowBook},
+    audit::{Book, FileBook, InputBook, WindowBook, WindowTotal},
     engine::{reason::Reason, state::State, time::Timestamp},
     render::{Align, Cell, Column, Format, Report, render},
     tail::Known,
@@ -41,16 +41,20 @@ pub(super) type Titled = (&'static str, Report);
 /// finished, of all applications together.
 pub(super) fn tables(book: &Book, (all, format): (bool, Format), inputs: Report) -> Vec<Titled> {
     let windows = match format {
-        Format::Table => unfinished(&book.windows),
+        Format::Table => unfinished(book),
         Format::Csv | Format::Json => windows(&book.windows, all),
     };
-    vec![
+    let mut tables = vec![
         ("files", files(&book.files, format)),
         ("input shards", inputs),
         ("malformed lines", malformed(&book.inputs)),
         ("applications", applications(&book.windows)),
         ("windows", windows),
-    ]
+    ];
+    if format != Format::Table {
+        tables.push(("window totals", totals(&book.totals, all)));
+    }
+    tables
 }
 
 /// Those of several reports that say something, each with its title.
@@ -252,15 +256,34 @@ fn applications(windows: &BTreeMap<(Timestamp, String), WindowBook>) -> Report {
     Report { columns: columns(&names), rows: sums.into_iter().map(row).collect() }
 }
 
-fn unfinished(windows: &BTreeMap<(Timestamp, String), WindowBook>) -> Report {
-    let mut sums: BTreeMap<Timestamp, WindowBook> = BTreeMap::new();
-    for ((start, _), window) in windows {
-        *sums.entry(*start).or_default() += window;
-    }
-    let shown = sums.into_iter().filter(|(_, sum)| sum.is_unfinished());
-    let row = |(start, sum): (Timestamp, WindowBook)| [&[start.into()][..], &parts(&sum)].concat();
+fn unfinished(book: &Book) -> Report {
+    // What is kept apart of a window only in part is no total.
+    let whole = book.totals.iter().filter(|total| total.since.is_some());
+    let counted: BTreeMap<Option<Timestamp>, u64> = whole.map(|total| (total.start, total.counted)).collect();
+    let shown = book.by_start().into_iter().filter(|(_, sum)| sum.is_unfinished());
+    let row = |(start, sum): (Timestamp, WindowBook)| {
+        let counted = counted.get(&Some(start)).copied();
+        [&[start.into(), counted.into()][..], &parts(&sum)].concat()
+    };
+    let names = [&[("windowStart", "Window"), ("counted", "Counted#")][..], &PARTS].concat();
+    Report { columns: columns(&names), rows: shown.map(row).collect() }
+}
+
+/// What was counted in each window, as the shards keep it beside their tallies.
+fn totals(totals: &[WindowTotal], all: bool) -> Report {
+    let shown = totals.iter().filter(|total| all || total.open + total.corrections > 0);
+    let row = |total: &WindowTotal| {
+        let WindowTotal { start, counted, published, open, corrections, .. } = *total;
+        vec![start.into(), counted.into(), published.into(), open.into(), corrections.into()]
+    };
     Report {
-        columns: columns(&[&[("windowStart", "Window")][..], &PARTS].concat()),
+        columns: columns(&[
+            ("windowStart", "Window"),
+            ("counted", "Counted#"),
+            ("published", "Published#"),
+            ("open", "In open windows#"),
+            ("corrections", "Corrections#"),
+        ]),
         rows: shown.map(row).collect(),
     }
 }

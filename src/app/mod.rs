@@ -29,6 +29,10 @@ mod settings;
 pub mod signals;
 mod stages;
 mod tools;
+#[cfg(feature = "aws")]
+mod undelivered;
+
+use std::pin::Pin;
 
 use crate::{
     cli::{Cli, Command, ProduceArgs},
@@ -37,11 +41,21 @@ use crate::{
 
 pub use exit::{Error, Exit};
 
-/// Does what the command line says, and says how it ended. `reload` reads the configuration again.
-///
-/// # Errors
-/// What went wrong, with its exit code.
-pub async fn run(
+/// What a program has to wait for. Boxed, for the compiler makes the code of a future where it first becomes a value of a
+/// known type: that is once in this crate, and not once more in each program.
+pub type Work<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + 'a>>;
+
+/// Does what the command line says, and says how it ended, or what went wrong, with its exit code. `reload` reads the
+/// configuration again.
+pub fn run<'a>(
+    cli: Cli,
+    config: Config,
+    reload: &'a (dyn Fn() -> Result<Config, ConfigError> + Sync),
+) -> Work<'a, Exit> {
+    Box::pin(command(cli, config, reload))
+}
+
+async fn command(
     cli: Cli,
     config: Config,
     reload: &(dyn Fn() -> Result<Config, ConfigError> + Sync),

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    audit::{Book, FileBook, InputBook, Kept, OutputBook, ShardCut, SumBook, TotalBook, WindowBook},
+    audit::{
+        Book, FileBook, InputBook, Kept, OutputBook, ShardCut, SumBook, TotalBook, WindowBook, WindowTotal,
+    },
     backend::{
         Amount, Outbox, Stage, StoredCheckpoint,
         embedded::{
@@ -13,7 +15,8 @@ use crate::{
     },
     engine::{
         cut::{Cut, CutError},
-        metric::{REQUEST_COUNT, count},
+        journal::{Page, Posted},
+        metric::{application, count},
         parcel::{Parcel, unpack},
         provenance::{Node, SourceId},
         row::Output,
@@ -59,6 +62,7 @@ impl Book {
     pub fn of_cuts(cuts: Vec<ShardCut>) -> Self {
         let mut book = Self::default();
         let mut analyzed: BTreeMap<SourceId, Taken> = BTreeMap::new();
+        book.totals = totals(&cuts);
         for ShardCut { shard, state, outbox } in cuts {
             for (source, taken) in state.seen.taken() {
                 *analyzed.entry(source).or_default() += taken;
@@ -119,6 +123,7 @@ impl Book {
         }
         book.total = Some(TotalBook { published, metrics, waiting, aged: books.aged });
         book.sums = sums(books);
+        book.follow(|_, since| since >= books.metrics_since);
         Ok(book)
     }
 
@@ -140,6 +145,39 @@ impl Book {
             }
         }
     }
+}
+
+/// What the journals say of each window, of all shards together.
+fn totals(cuts: &[ShardCut]) -> Vec<WindowTotal> {
+    let mut totals: BTreeMap<Option<Timestamp>, WindowTotal> = BTreeMap::new();
+    let mut total = |start, add: &dyn Fn(&mut WindowTotal)| {
+        let new = WindowTotal { start, since: Some(Timestamp::MAX), ..WindowTotal::default() };
+        add(totals.entry(start).or_insert(new));
+    };
+    for ShardCut { state, .. } in cuts {
+        for (start, &Page { posted, since }) in state.journal.pages() {
+            total(Some(start), &|total| {
+                total.enter(posted);
+                total.since = total.since.map(|known| known.min(since));
+            });
+        }
+        if state.journal.joined() != Posted::default() {
+            total(None, &|total| total.enter(state.journal.joined()));
+        }
+        for (start, tally) in state.open.iter() {
+            total(Some(start), &|total| total.open = total.open.saturating_add(tally.requests()));
+        }
+        for (start, tally) in state.late.iter() {
+            total(Some(start), &|total| {
+                total.corrections = total.corrections.saturating_add(tally.requests());
+            });
+        }
+    }
+    for total in totals.values_mut() {
+        let is_whole = |start| cuts.iter().all(|cut| cut.state.journal.is_whole(start));
+        total.since = total.since.filter(|_| total.start.is_some_and(is_whole));
+    }
+    totals.into_values().collect()
 }
 
 fn kept(stats: &ShardStats, found: Amount) -> Kept {
@@ -204,10 +242,9 @@ fn waits(shard: &InputShard, mut seen: Seen) -> BTreeMap<SourceId, u64> {
 
 /// Requests by window and application.
 fn requests(metrics: &Sums) -> impl Iterator<Item = ((Timestamp, String), u64)> {
-    let of_series = metrics.iter().filter(|(series, _)| series.name == REQUEST_COUNT);
-    of_series.flat_map(|(series, sums)| {
-        let application = series.dimensions.first().map(|(_, value)| value.clone()).unwrap_or_default();
-        sums.iter().map(move |(start, sum)| ((*start, application.clone()), count(*sum)))
+    let of_requests = metrics.iter().filter_map(|(series, sums)| Some((application(series)?, sums)));
+    of_requests.flat_map(|(application, sums)| {
+        sums.iter().map(move |(start, sum)| ((*start, application.to_owned()), count(*sum)))
     })
 }
 

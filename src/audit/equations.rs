@@ -1,182 +1,12 @@
-//! Every equation of the books, in one table, and what they come to. Collects no figure.
+//! Every equation of the books, in one table. Collects no figure.
 
 use crate::{
-    audit::{Book, Excuse, FileBook, InputBook, OutputBook, SumBook, TotalBook},
-    engine::{
-        metric::{Series, equal},
-        state::State,
+    audit::{
+        Book, Entry, Excuse, Figure, FileBook, InputBook, OutputBook, Scope, SumBook, Term, TotalBook,
+        Verdict, WindowTotal, entry::difference,
     },
+    engine::{journal::Posted, metric::Series, state::State},
 };
-
-/// What an equation is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// One life of one file.
-    File,
-    /// A shard of the input stream.
-    Input,
-    /// A shard of the output stream.
-    Output,
-    /// A series and window.
-    Window,
-    /// Everything.
-    All,
-}
-
-/// A figure of the books.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Figure {
-    /// A count: exact.
-    Whole(u64),
-    /// A sum that need not be whole.
-    Sum(f64),
-}
-
-/// A figure and its name.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Term {
-    /// What it counts.
-    pub name: &'static str,
-    /// How much of it there is.
-    pub figure: Figure,
-}
-
-/// How an equation came out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Both sides are equal.
-    Balances,
-    /// They are not, which says nothing yet.
-    Excused(Excuse),
-    /// They are not.
-    Differs,
-}
-
-/// One equation with its figures.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
-    /// What kind of thing it is about.
-    pub scope: Scope,
-    /// Which one.
-    pub about: String,
-    /// What is compared.
-    pub equation: &'static str,
-    /// The terms of the left side.
-    pub left: Vec<Term>,
-    /// The terms of the right side.
-    pub right: Vec<Term>,
-    /// How it came out.
-    pub verdict: Verdict,
-    /// What is known besides and enters neither side.
-    pub aside: Vec<Term>,
-}
-
-impl Scope {
-    /// The name in CSV and JSON.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::File => "file",
-            Self::Input => "input shard",
-            Self::Output => "output shard",
-            Self::Window => "window",
-            Self::All => "all",
-        }
-    }
-}
-
-impl Entry {
-    /// Left less right.
-    #[must_use]
-    pub fn difference(&self) -> Difference {
-        difference(&self.left, &self.right)
-    }
-
-    /// The left side.
-    #[must_use]
-    pub fn left_sum(&self) -> Figure {
-        sum(&self.left)
-    }
-
-    /// The right side.
-    #[must_use]
-    pub fn right_sum(&self) -> Figure {
-        sum(&self.right)
-    }
-
-    /// The equation in words and figures: `read 12 = counted 10 + malformed 2 + duplicate 0`.
-    #[must_use]
-    pub fn terms(&self) -> String {
-        let side = |terms: &[Term]| {
-            let words = terms.iter().map(|term| format!("{} {}", term.name, term.figure));
-            words.collect::<Vec<_>>().join(" + ")
-        };
-        let sign = if self.difference().is_none() { "=" } else { "≠" };
-        format!("{} {sign} {}", side(&self.left), side(&self.right))
-    }
-}
-
-impl std::fmt::Display for Figure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Whole(count) => write!(f, "{count}"),
-            Self::Sum(sum) => write!(f, "{sum}"),
-        }
-    }
-}
-
-/// How far two sides are apart.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Difference {
-    /// Of counts.
-    Whole(i128),
-    /// Of sums; nought if they are the same but for the order in which they were added up.
-    Sum(f64),
-}
-
-impl Difference {
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_none(self) -> bool {
-        match self {
-            Self::Whole(count) => count == 0,
-            Self::Sum(sum) => sum == 0.0,
-        }
-    }
-}
-
-fn sum(terms: &[Term]) -> Figure {
-    let add = |sum, figure| match (sum, figure) {
-        (Figure::Whole(sum), Figure::Whole(count)) => Figure::Whole(sum.saturating_add(count)),
-        (sum, figure) => Figure::Sum(sum.as_sum() + figure.as_sum()),
-    };
-    terms.iter().map(|term| term.figure).reduce(add).unwrap_or(Figure::Whole(0))
-}
-
-fn difference(left: &[Term], right: &[Term]) -> Difference {
-    let whole = |terms: &[Term]| {
-        let count = |term: &Term| match term.figure {
-            Figure::Whole(count) => Some(i128::from(count)),
-            Figure::Sum(_) => None,
-        };
-        terms.iter().map(count).sum::<Option<i128>>()
-    };
-    if let (Some(left), Some(right)) = (whole(left), whole(right)) {
-        return Difference::Whole(left - right);
-    }
-    let (left, right) = (sum(left).as_sum(), sum(right).as_sum());
-    Difference::Sum(if equal(left, right) { 0.0 } else { left - right })
-}
-
-impl Figure {
-    #[expect(clippy::cast_precision_loss, reason = "sums are floating point: exact up to 2^53")]
-    fn as_sum(self) -> f64 {
-        match self {
-            Self::Whole(count) => count as f64,
-            Self::Sum(sum) => sum,
-        }
-    }
-}
 
 /// A term: its name, and where its figure is found. Absent: the backend does not know it.
 type Part<T> = (&'static str, fn(&T) -> Option<Figure>);
@@ -216,6 +46,28 @@ const OF_AN_INPUT: &[Equation<InputBook>] = &[
             ("published", |shard| whole(shard.state()?.published)),
             ("in open windows", |shard| whole(shard.state()?.open.requests())),
             ("in corrections", |shard| whole(shard.state()?.late.requests())),
+        ],
+    },
+    Equation {
+        name: "counted by window",
+        left: &[
+            ("counted", |shard| whole(shard.state()?.counters.counted)),
+            ("published before this epoch", |shard| whole(shard.state()?.published_before)),
+        ],
+        right: &[
+            ("in the windows kept apart", |shard| whole(shard.apart()?.counted)),
+            ("in older windows", |shard| whole(shard.state()?.journal.joined().counted)),
+        ],
+    },
+    Equation {
+        name: "published by window",
+        left: &[
+            ("published", |shard| whole(shard.state()?.published)),
+            ("published before this epoch", |shard| whole(shard.state()?.published_before)),
+        ],
+        right: &[
+            ("of the windows kept apart", |shard| whole(shard.apart()?.published)),
+            ("of older windows", |shard| whole(shard.state()?.journal.joined().published)),
         ],
     },
     Equation {
@@ -262,7 +114,31 @@ const OF_AN_OUTPUT: &[Equation<OutputBook>] = &[
     },
 ];
 
-const OF_A_WINDOW: &[Equation<SumBook>] = &[Equation {
+const OF_A_WINDOW: &[Equation<WindowTotal>] = &[
+    Equation {
+        name: "counted in a window",
+        left: &[("counted", |window| whole(window.counted))],
+        right: &[
+            ("published", |window| whole(window.published)),
+            ("in open windows", |window| whole(window.open)),
+            ("in corrections", |window| whole(window.corrections)),
+        ],
+    },
+    Equation {
+        name: "published of a window",
+        left: &[("published", |window| whole(window.published))],
+        right: &[
+            ("in the metrics", |window| whole(window.rows?.published)),
+            ("not delivered yet", |window| whole(window.rows?.waiting)),
+            ("in the outbox", |window| whole(window.rows?.outbox)),
+            ("in doubt", |window| whole(window.rows?.in_doubt)),
+            ("refused", |window| whole(window.rows?.refused)),
+            ("out of range", |window| whole(window.rows?.out_of_range)),
+        ],
+    },
+];
+
+const OF_A_SERIES: &[Equation<SumBook>] = &[Equation {
     name: "delivered",
     left: &[
         ("delivered", |sum| Some(Figure::Sum(sum.delivered))),
@@ -289,7 +165,7 @@ const fn whole(count: u64) -> Option<Figure> {
 /// Every equation that the book has the figures for.
 #[must_use]
 pub fn entries(book: &Book) -> Vec<Entry> {
-    let Book { files, inputs, outputs, sums, total, windows: _ } = book;
+    let Book { files, inputs, outputs, totals, sums, total, windows: _ } = book;
     let mut entries = Vec::new();
     for shard in inputs {
         enter(OF_AN_INPUT, shard, (Scope::Input, &shard.shard.0), &mut entries);
@@ -303,18 +179,28 @@ pub fn entries(book: &Book) -> Vec<Entry> {
     for file in files {
         enter(OF_A_FILE, file, (Scope::File, &file.name()), &mut entries);
     }
+    for window in totals {
+        let about = window.start.map_or_else(|| "older windows".to_owned(), |start| start.to_string());
+        let first = entries.len();
+        enter(OF_A_WINDOW, window, (Scope::Window, &about), &mut entries);
+        // What is in motion are rows.
+        excuse(window.excuse, entries.iter_mut().skip(first + 1));
+    }
     for sum in sums {
         let about = format!("{} {}", sum.timestamp, named(&sum.series));
         let first = entries.len();
-        enter(OF_A_WINDOW, sum, (Scope::Window, &about), &mut entries);
-        for entry in entries.iter_mut().skip(first) {
-            entry.aside = sum.aside();
-            if let (Verdict::Differs, Some(excuse)) = (entry.verdict, sum.excuse) {
-                entry.verdict = Verdict::Excused(excuse);
-            }
-        }
+        enter(OF_A_SERIES, sum, (Scope::Series, &about), &mut entries);
+        excuse(sum.excuse, entries.iter_mut().skip(first));
+        entries.iter_mut().skip(first).for_each(|entry| entry.aside = sum.aside());
     }
     entries
+}
+
+fn excuse<'e>(excuse: Option<Excuse>, entries: impl Iterator<Item = &'e mut Entry>) {
+    let Some(excuse) = excuse else { return };
+    for entry in entries.filter(|entry| entry.verdict == Verdict::Differs) {
+        entry.verdict = Verdict::Excused(excuse);
+    }
 }
 
 fn enter<T>(table: &[Equation<T>], of: &T, (scope, about): (Scope, &str), entries: &mut Vec<Entry>) {
@@ -354,6 +240,13 @@ impl FileBook {
 impl InputBook {
     fn state(&self) -> Option<&State> {
         self.state.as_ref()
+    }
+
+    /// What its journal has of windows that are kept apart.
+    fn apart(&self) -> Option<Posted> {
+        let mut sum = Posted::default();
+        self.state()?.journal.pages().for_each(|(_, page)| sum += page.posted);
+        Some(sum)
     }
 }
 

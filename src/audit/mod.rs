@@ -4,17 +4,21 @@
 //! table ([`equations`]) that it has the figures for.
 
 pub mod collect;
+pub mod entry;
 pub mod equations;
 
 use std::collections::BTreeMap;
 
 use crate::{
     backend::{Amount, Series, ShardId},
-    engine::{parcel::Parcel, provenance::SourceId, seen::Taken, state::State, time::Timestamp},
+    engine::{
+        journal::Posted, parcel::Parcel, provenance::SourceId, seen::Taken, state::State, time::Timestamp,
+    },
     tail,
 };
 
-pub use equations::{Entry, Figure, Scope, Term, Verdict, entries};
+pub use entry::{Difference, Entry, Figure, Scope, Term, Verdict};
+pub use equations::entries;
 
 /// A shard's cut, decoded.
 #[derive(Clone, Debug)]
@@ -38,6 +42,8 @@ pub struct Book {
     pub outputs: Vec<OutputBook>,
     /// By start of window and application.
     pub windows: BTreeMap<(Timestamp, String), WindowBook>,
+    /// What the journals say of each window, by start.
+    pub totals: Vec<WindowTotal>,
     /// What was delivered, beside the metrics.
     pub sums: Vec<SumBook>,
     /// All shards together.
@@ -117,6 +123,27 @@ pub struct WindowBook {
     pub out_of_range: u64,
 }
 
+/// The requests of one window, of all shards and applications, as the journals of the shards have them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WindowTotal {
+    /// Absent: of all windows that a shard does not keep apart any more.
+    pub start: Option<Timestamp>,
+    /// Counted.
+    pub counted: u64,
+    /// Published in rows.
+    pub published: u64,
+    /// In tallies of windows that are open.
+    pub open: u64,
+    /// In tallies of corrections.
+    pub corrections: u64,
+    /// No row of it was published before; absent where a shard keeps only a part of it apart.
+    pub since: Option<Timestamp>,
+    /// What became of its rows, where that is known of all of them.
+    pub rows: Option<WindowBook>,
+    /// A difference of its rows that says nothing: why.
+    pub excuse: Option<Excuse>,
+}
+
 /// One series and window: what was delivered, and what the metrics have.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SumBook {
@@ -160,7 +187,55 @@ pub struct TotalBook {
     pub aged: u64,
 }
 
+impl Book {
+    /// The windows, of all applications together.
+    #[must_use]
+    pub fn by_start(&self) -> BTreeMap<Timestamp, WindowBook> {
+        let mut sums: BTreeMap<Timestamp, WindowBook> = BTreeMap::new();
+        for ((start, _), window) in &self.windows {
+            *sums.entry(*start).or_default() += window;
+        }
+        sums
+    }
+
+    /// Enters what became of the rows of each window of which `is_known` says, by its start and since when there may be
+    /// rows of it, that this is in [`Self::windows`] to the last row.
+    pub fn follow(&mut self, is_known: impl Fn(Timestamp, Timestamp) -> bool) {
+        let sums = self.by_start();
+        for total in &mut self.totals {
+            let known = total.start.zip(total.since).filter(|&(start, since)| is_known(start, since));
+            total.rows = known.map(|(start, _)| sums.get(&start).copied().unwrap_or_default());
+        }
+    }
+}
+
+impl WindowTotal {
+    /// Whether what became of its rows is known, and is not all of them.
+    #[must_use]
+    pub fn lacks_rows(&self) -> bool {
+        self.rows
+            .is_some_and(|rows| rows.of_rows().into_iter().fold(0, u64::saturating_add) != self.published)
+    }
+
+    /// Whether it is another look at the same rows.
+    #[must_use]
+    pub fn has_rows_of(&self, other: &Self) -> bool {
+        let rows = |total: &Self| total.rows.map(|rows| rows.of_rows());
+        (self.start, self.published, rows(self)) == (other.start, other.published, rows(other))
+    }
+
+    fn enter(&mut self, Posted { counted, published }: Posted) {
+        self.counted = self.counted.saturating_add(counted);
+        self.published = self.published.saturating_add(published);
+    }
+}
+
 impl WindowBook {
+    /// Where requests of rows are.
+    const fn of_rows(&self) -> [u64; 6] {
+        [self.published, self.waiting, self.outbox, self.in_doubt, self.refused, self.out_of_range]
+    }
+
     /// All requests that are known of.
     #[must_use]
     pub fn counted(&self) -> u64 {

@@ -13,6 +13,7 @@ mod record;
 mod reference;
 pub mod retry;
 mod stored;
+mod stream;
 pub mod work;
 
 use std::{fmt, future::Future, time::Duration};
@@ -23,9 +24,10 @@ use serde::{Deserialize, Serialize};
 pub use error::{BackendError, Loss};
 pub use reference::{ReferenceStore, Sink, Version};
 pub use stored::{StoredCheckpoint, StoredLease};
+pub use stream::{Append, Batch, Incoming, Outgoing, SourceState, StartAt, StreamReader, StreamWriter};
 
 pub use crate::engine::metric::{Datum, Series};
-use crate::engine::{provenance::Node, row::Row, time::Timestamp};
+use crate::engine::{row::Row, time::Timestamp};
 
 /// Short for results of the ports.
 pub type Result<T, E = BackendError> = std::result::Result<T, E>;
@@ -76,58 +78,6 @@ impl Shard {
         let part = (self.last_hash - self.first_hash) / (u128::MAX / 1_000_000_000);
         u64::try_from(part).unwrap_or(1_000_000_000)
     }
-}
-
-/// Where to start reading a shard.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StartAt {
-    /// The oldest record still kept.
-    TrimHorizon,
-    /// Only records that arrive from now on.
-    Latest,
-    /// The record behind this one.
-    After(SequenceNumber),
-}
-
-/// A record to append.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outgoing {
-    /// 1 to 256 characters.
-    pub partition_key: String,
-    /// Places the record; without it the MD5 of the partition key does, as Kinesis defines it.
-    pub hash_key: Option<u128>,
-    /// At most 1 MiB with the partition key.
-    pub data: Bytes,
-}
-
-/// A record that was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Incoming {
-    /// Position in the shard, ascending.
-    pub sequence: SequenceNumber,
-    /// As appended; empty where the stream strips it.
-    pub partition_key: String,
-    /// When the stream took it.
-    pub arrival: Timestamp,
-    /// As appended.
-    pub data: Bytes,
-}
-
-/// What one read gave.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    /// In the order of the shard; may be empty with more to come.
-    pub records: Vec<Incoming>,
-    /// The position behind these records. Absent until anything was read, where the backend has no name for the
-    /// position in front of the first record.
-    pub through: Option<SequenceNumber>,
-    /// How far the shard is complete: the running maximum of arrival times read; at the tip of the shard, the time
-    /// of asking. Never moves backwards for one reader.
-    pub complete_to: Timestamp,
-    /// How far behind the tip of the shard this read was, in milliseconds; 0 at the tip.
-    pub behind_ms: u64,
-    /// The shard is closed and this was its end.
-    pub end_of_shard: bool,
 }
 
 /// An amount of a stream.
@@ -181,25 +131,6 @@ pub enum Outbox {
     Sent,
     /// Only stored: to be appended now, and cleared with the next checkpoint.
     Pending,
-}
-
-/// What is known about one file, stored so that a restart goes on behind the last byte sent. Opaque here; `tail`
-/// encodes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceState {
-    /// The life of the file, unique on the node.
-    pub generation: u64,
-    /// `tail`'s encoding; empty: forget this source.
-    pub state: Vec<u8>,
-}
-
-/// What one append takes: records, and the positions of the files they came from.
-#[derive(Clone, Debug, Default)]
-pub struct Append {
-    /// In order.
-    pub records: Vec<Outgoing>,
-    /// Stored with the records in one transaction, or after all of them are acknowledged.
-    pub sources: Vec<SourceState>,
 }
 
 /// A parcel of the output stream, read back.
@@ -315,25 +246,6 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// Where the reference data `location` (a path, here) is kept.
     fn reference(&self, location: &str) -> impl Future<Output = Result<Self::Reference>> + Send;
-}
-
-/// Appends to a stream.
-pub trait StreamWriter: Send + 'static {
-    /// Appends everything, durably, or fails; after a failure any part may have been appended. Waits while the
-    /// stream is full (back-pressure), and says so in the log.
-    fn append(&mut self, append: Append) -> impl Future<Output = Result<()>> + Send;
-
-    /// The random id of this producer.
-    fn node(&self) -> Node;
-
-    /// Every stored source of this node.
-    fn sources(&mut self) -> impl Future<Output = Result<Vec<SourceState>>> + Send;
-}
-
-/// Reads one shard.
-pub trait StreamReader: Send + 'static {
-    /// The next records; waits a little at the tip and then returns none. Cancel-safe.
-    fn next_batch(&mut self) -> impl Future<Output = Result<Batch>> + Send;
 }
 
 /// Keeps the state of a stage's shards, and says which of them are for this process to read.

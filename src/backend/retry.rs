@@ -119,9 +119,14 @@ pub async fn next_batch<R: StreamReader>(
     let mut retry = Retry::new(what, stop);
     loop {
         let draining = stop.phase() == Phase::Drain;
+        if draining {
+            reader.drain();
+        }
+        let (mut stopping, mut draining_now) = (stop.clone(), stop.clone());
         let read = tokio::select! {
             biased;
-            () = stop.reached(Phase::Stop) => return Ok(None),
+            () = stopping.reached(Phase::Stop) => return Ok(None),
+            () = draining_now.reached(Phase::Drain), if !draining => continue,
             read = retry.attempt(reader.next_batch()) => read?,
         };
         if let Some(batch) = read {

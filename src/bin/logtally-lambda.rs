@@ -1,7 +1,5 @@
 //! The Lambda function: environment → config → telemetry → app. Decides nothing itself.
 
-#![recursion_limit = "256"] // the futures of the SDK lie deep in one another
-
 use std::{
     io::{self, Write},
     process::ExitCode,

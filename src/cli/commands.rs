@@ -301,18 +301,27 @@ What status shows, and then the equations of the books:
   bytes sent          sent = passed over + analyzed + waiting + not known by file      each file
   lines read          read = counted + malformed + duplicate                           each shard
   requests counted    counted = published + in open windows + in corrections           each shard
+  counted by window   counted = in the windows kept apart + in older windows           each shard
+  published by window the same of what was published                                   each shard
+  counted in a window     counted = published + in open windows + in corrections      each window
+  published of a window   published = in the metrics + not delivered yet + in the outbox
+                          + in doubt + refused + out of range                         each window
   bytes passed        appended up to the position = read + not lines + skipped + expired
   records, bytes and parcels kept     appended = past retention + kept
   parcels delivered   passed by deliver = published
   requests published  published = in the metrics + not delivered yet + past their retention
   delivered           delivered + in doubt and added = in the metrics     each window and series
-AWS knows the second, the third and the last. Each that does not balance is printed with its terms
-and the difference, left less right; balances is yes, NO, not yet (CloudWatch shows late) or in
-motion. In JSON: kind \"books\", about, scope, equation, left, right, difference, balances, terms.
+Each window is that of all shards and applications, by a second count of it. The latest windows are
+kept apart; those that are long over are one, and their rows are not followed one by one.
+AWS knows those of lines, requests and windows, and the last. There the rows of windows since --since
+are followed through the output stream, which is read from where deliver stopped, into the ledger.
+Each that does not balance is printed with its terms and the difference, left less right; balances is
+yes, NO, not yet (CloudWatch shows late) or in motion. In JSON: kind \"books\", about, scope,
+equation, left, right, difference, balances, terms.
 
 Exit code 1 if one does not balance.")]
 pub struct AuditArgs {
-    /// On AWS: compare windows from then on with CloudWatch [default: 3h]
+    /// On AWS: follow rows of windows from then on, and compare them with CloudWatch [default: 3h]
     #[arg(long, value_name = "WHEN")]
     pub since: Option<Moment>,
     /// On AWS, first: find out by CloudWatch what became of calls in doubt, and send those that it lacks

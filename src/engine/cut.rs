@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{parcel::Parcel, state::State};
+use crate::engine::{journal::Journal, parcel::Parcel, state::State};
 
 /// The version of the encoding: its first byte.
-pub const FORMAT: u8 = 2;
+pub const FORMAT: u8 = 3;
+/// The same without a journal of windows, which is begun when it is read.
+const WITHOUT_JOURNAL: u8 = 2;
 
 /// State and outbox of one shard as of one position.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,28 +55,36 @@ impl CutRef<'_> {
     /// # Errors
     /// What `postcard` refuses; it refuses nothing that a cut holds.
     pub fn encode(&self) -> Result<Vec<u8>, CutError> {
-        postcard::to_extend(self, vec![FORMAT]).map_err(CutError::Damaged)
+        let bytes = postcard::to_extend(self, vec![FORMAT]).map_err(CutError::Damaged)?;
+        postcard::to_extend(&self.state.journal, bytes).map_err(CutError::Damaged)
     }
 }
 
 impl Cut {
-    /// Decodes what [`CutRef::encode`] wrote.
+    /// Decodes what [`CutRef::encode`] wrote, here or in the version before.
     ///
     /// # Errors
     /// If another version wrote the bytes, or they are damaged.
     pub fn decode(bytes: &[u8]) -> Result<Self, CutError> {
-        match bytes.split_first() {
-            Some((&FORMAT, rest)) => postcard::from_bytes(rest).map_err(CutError::Damaged),
-            Some((&found, _)) => Err(CutError::Version { found }),
-            None => Err(CutError::Damaged(postcard::Error::DeserializeUnexpectedEnd)),
+        let Some((&format, rest)) = bytes.split_first() else {
+            return Err(CutError::Damaged(postcard::Error::DeserializeUnexpectedEnd));
+        };
+        if ![FORMAT, WITHOUT_JOURNAL].contains(&format) {
+            return Err(CutError::Version { found: format });
         }
+        let (mut cut, rest) = postcard::take_from_bytes::<Self>(rest).map_err(CutError::Damaged)?;
+        cut.state.journal = match format {
+            WITHOUT_JOURNAL => Journal::before(&cut.state),
+            _ => postcard::from_bytes(rest).map_err(CutError::Damaged)?,
+        };
+        Ok(cut)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::time::WindowSize;
+    use crate::engine::{journal::Posted, time::WindowSize};
 
     #[test]
     fn what_cannot_be_read_says_why() {
@@ -85,6 +95,22 @@ mod tests {
         insta::assert_snapshot!(damaged, @"the checkpoint is damaged: start with --from TRIM_HORIZON --recount, or restore the state");
         bytes[0] = 9;
         let newer = Cut::decode(&bytes).unwrap_err().to_string();
-        insta::assert_snapshot!(newer, @"the checkpoint has format 9, this logtally knows 2: use the version that wrote it");
+        insta::assert_snapshot!(newer, @"the checkpoint has format 9, this logtally knows 3: use the version that wrote it");
+    }
+
+    #[test]
+    fn a_cut_of_the_version_before_is_read_and_its_journal_begun() {
+        // A pipeline that published four requests, and holds two in a window that is open.
+        let bytes = include_bytes!("../../fixtures/cut/format-2.bin");
+        let cut = Cut::decode(bytes).unwrap();
+        let journal = cut.state.journal.clone();
+        assert!(cut.state.balances());
+        assert_eq!(journal.joined(), Posted { counted: 4, published: 4 });
+        let apart: Vec<Posted> = journal.pages().map(|(_, page)| page.posted).collect();
+        assert_eq!(apart, [Posted { counted: 2, published: 0 }]);
+        let Cut { epoch, ended, state, outbox } = &cut;
+        let bytes = CutRef { epoch: *epoch, ended: *ended, state, outbox }.encode().unwrap();
+        assert_eq!(bytes[0], FORMAT);
+        assert_eq!(Cut::decode(&bytes).unwrap().state.journal, journal);
     }
 }

@@ -11,7 +11,9 @@ use crate::engine::{
     record::Record,
     reference::Reference,
     row::{Health, Output},
-    settings::{AHEAD_MS, GAP_MS, GAP_WINDOWS, GATHER_LINES, MAX_COUNTERS, MAX_ROWS, Mode, Settings},
+    settings::{
+        AHEAD_MS, GAP_MS, GAP_WINDOWS, GATHER_LINES, MAX_COUNTERS, MAX_ROWS, Mode, PORTIONS, Settings,
+    },
     state::State,
     tally::{Tally, UNOWNED},
     time::{Timestamp, WindowSize},
@@ -130,10 +132,12 @@ impl Engine {
         for (start, counts) in windows {
             let (first, last) = self.state.span.unwrap_or((start, start));
             self.state.span = Some((first.min(start), last.max(start)));
+            let requests = counts.requests();
+            self.state.journal.count(start, requests, self.state.complete_to);
             let ahead =
                 self.settings.mode == Mode::Live && start.millis_since(self.state.complete_to) > AHEAD_MS;
             if ahead || start < self.state.closed_to {
-                self.state.counters.late += counts.requests();
+                self.state.counters.late += requests;
                 self.state.late_since.get_or_insert(self.state.complete_to);
                 self.state.late.starting(start).absorb(&counts, renumber);
             } else {
@@ -160,17 +164,18 @@ impl Engine {
         let closed_to = self.state.window.start_of(over).max(self.state.closed_to);
         let from = std::mem::replace(&mut self.state.closed_to, closed_to);
         let on_time = self.state.open.take_before(closed_to);
-        let mut corrections = if self.corrections_are_due() { self.take_late(MAX_ROWS) } else { Vec::new() };
+        let mut corrections =
+            if self.corrections_are_due() { self.take_late(self.portion()) } else { Vec::new() };
         corrections.append(&mut self.take_early());
         let health = self.health(from..closed_to);
         self.publish(&on_time, &corrections, from..closed_to, health)
     }
 
-    /// Publishes corrections gathered so far, however short they have waited: about [`MAX_ROWS`] of them, so call it
-    /// until there are none.
+    /// Publishes corrections gathered so far, however short they have waited: a portion of them, so call it until there
+    /// are none.
     pub fn publish_corrections(&mut self) -> Vec<Output> {
         self.settle();
-        let corrections = self.take_late(MAX_ROWS);
+        let corrections = self.take_late(self.portion());
         let closed_to = self.state.closed_to;
         self.publish(&[], &corrections, closed_to..closed_to, Vec::new())
     }
@@ -221,6 +226,15 @@ impl Engine {
         self.state.late_since.is_some_and(waited)
     }
 
+    /// How many rows one cut publishes before their time, or of corrections.
+    fn portion(&self) -> usize {
+        MAX_ROWS.max(self.counters_held() / PORTIONS)
+    }
+
+    fn counters_held(&self) -> usize {
+        self.state.open.counters() + self.state.late.counters()
+    }
+
     /// Takes the oldest corrections, up to about `rows` rows. What is left is due with the next publication.
     fn take_late(&mut self, rows: usize) -> Vec<(Timestamp, Tally)> {
         let taken = self.state.late.take_first(rows);
@@ -233,11 +247,11 @@ impl Engine {
     /// What must go before its time so that the bound on counters holds: corrections first, then windows.
     fn take_early(&mut self) -> Vec<(Timestamp, Tally)> {
         let mut early = Vec::new();
-        if self.state.open.counters() + self.state.late.counters() > MAX_COUNTERS {
-            early = self.take_late(MAX_ROWS);
+        if self.counters_held() > MAX_COUNTERS {
+            early = self.take_late(self.portion());
         }
         if self.state.open.counters() > MAX_COUNTERS {
-            early.append(&mut self.state.open.take_first(MAX_ROWS));
+            early.append(&mut self.state.open.take_first(self.portion()));
         }
         self.state.counters.windows_closed_early += early.len() as u64;
         early
@@ -277,7 +291,27 @@ impl Engine {
             |windows: &[(Timestamp, Tally)]| windows.iter().map(|(_, tally)| tally.requests()).sum::<u64>();
         self.state.published += sum(on_time) + sum(corrections);
         self.state.cut += u64::from(!rows.is_empty());
+        self.post(&rows);
         rows
+    }
+
+    /// Enters rows into the journal, and joins the windows that are over.
+    fn post(&mut self, rows: &[Output]) {
+        let State { journal, open, late, .. } = &mut self.state;
+        let counts = rows.iter().filter_map(|output| match output {
+            Output::Row(row) if row.response_count > 0 => Some((row.window_start, row.response_count)),
+            Output::Row(_) | Output::Health(_) => None,
+        });
+        let counts: Vec<(Timestamp, u64)> = counts.collect();
+        // The rows of a window follow each other.
+        for rows in counts.chunk_by(|(one, _), (other, _)| one == other) {
+            if let Some(&(start, _)) = rows.first() {
+                journal.publish(start, rows.iter().map(|(_, requests)| requests).sum());
+            }
+        }
+        if !counts.is_empty() {
+            journal.join(|start| open.holds(start) || late.holds(start));
+        }
     }
 
     fn health(&mut self, closed: Range<Timestamp>) -> Vec<Health> {

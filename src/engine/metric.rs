@@ -142,6 +142,13 @@ fn float(count: u64) -> f64 {
     count as f64
 }
 
+/// The application whose requests a series counts; `None` if it counts something else.
+#[must_use]
+pub fn application(series: &Series) -> Option<&str> {
+    let of_requests = (series.name == REQUEST_COUNT).then_some(&series.dimensions);
+    of_requests.map(|dimensions| dimensions.first().map_or("", |(_, value)| value.as_str()))
+}
+
 /// A sum of counts as the whole number it is.
 #[expect(
     clippy::cast_possible_truncation,

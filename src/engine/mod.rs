@@ -16,6 +16,7 @@ pub mod engine;
 pub mod format;
 pub mod gather;
 mod host_cache;
+pub mod journal;
 mod marks;
 pub mod metric;
 mod object_ends;

@@ -12,8 +12,12 @@ pub const GAP_WINDOWS: i64 = 1_440;
 /// How many counters (keys and hosts) open windows and corrections may hold; past it the oldest corrections, and if
 /// that is not enough the oldest windows, are published before their time and counted as such. The sums stay right.
 pub const MAX_COUNTERS: usize = 200_000;
-/// About how many rows of corrections one cut publishes: bounds an outbox. The rest follows with the next.
+/// About how many rows of corrections one cut publishes, if they are not one in [`PORTIONS`] of the counters: bounds an
+/// outbox. The rest follows with the next.
 pub const MAX_ROWS: usize = 4_000;
+/// A cut publishes at least this part of the counters: it also holds all the others, which small portions of a large
+/// state would write again and again.
+pub const PORTIONS: usize = 16;
 /// How many lines are gathered before they are merged into the windows.
 pub(crate) const GATHER_LINES: u64 = 65_536;
 

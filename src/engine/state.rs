@@ -1,10 +1,13 @@
 //! What a checkpoint holds of an engine: open windows, provenance and books. Holds no settings and no cache.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{
     applications::Applications,
     counters::Counters,
+    journal::{Journal, Posted},
     producers::Producers,
     samples::Samples,
     seen::Seen,
@@ -49,6 +52,9 @@ pub struct State {
     pub samples: Samples,
     /// Largest lag since the last health row, in milliseconds.
     pub lag_ms: u64,
+    /// What was counted in each window and published of it. A cut keeps it behind everything else.
+    #[serde(skip)]
+    pub journal: Journal,
 }
 
 impl State {
@@ -73,6 +79,7 @@ impl State {
             span: None,
             samples: Samples::default(),
             lag_ms: 0,
+            journal: Journal::default(),
         }
     }
 
@@ -82,10 +89,30 @@ impl State {
         self.producers.absorb(parent.producers.clone());
     }
 
-    /// Whether the books balance: every line in one counter, every counted line published or in a window.
+    /// Whether the books balance: every line in one counter, and every counted line published or in a window, of all
+    /// windows and of each.
     #[must_use]
     pub fn balances(&self) -> bool {
         let held = self.open.requests() + self.late.requests();
-        self.counters.balance() && self.counters.counted == self.published + held
+        self.counters.balance() && self.counters.counted == self.published + held && self.windows_balance()
+    }
+
+    /// Whether the journal says of every window what its tallies say, and of all windows what the counters say.
+    fn windows_balance(&self) -> bool {
+        let mut held: BTreeMap<Timestamp, u64> = BTreeMap::new();
+        for (start, tally) in self.open.iter().chain(self.late.iter()) {
+            *held.entry(start).or_default() += tally.requests();
+        }
+        let is_published = |Posted { counted, published }, held| counted == published + held;
+        let of_windows = self
+            .journal
+            .pages()
+            .all(|(start, page)| is_published(page.posted, held.remove(&start).unwrap_or_default()));
+        let Posted { counted, published } = self.journal.sum();
+        of_windows
+            && held.is_empty()
+            && is_published(self.journal.joined(), 0)
+            && counted == self.counters.counted + self.published_before
+            && published == self.published + self.published_before
     }
 }

@@ -84,6 +84,12 @@ impl Windows {
         }
     }
 
+    /// Whether there is a tally of the window that starts at `start`.
+    #[must_use]
+    pub fn holds(&self, start: Timestamp) -> bool {
+        self.slots.binary_search_by_key(&start, |&(start, _)| start).is_ok()
+    }
+
     /// Takes out every window that starts before `before`, oldest first.
     pub fn take_before(&mut self, before: Timestamp) -> Vec<(Timestamp, Tally)> {
         let count = self.slots.partition_point(|&(start, _)| start < before);

@@ -11,7 +11,11 @@ mod source;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use tokio::{sync::mpsc, task::JoinSet, time::MissedTickBehavior};
+use tokio::{
+    sync::mpsc::{self, error::TryRecvError},
+    task::JoinSet,
+    time::MissedTickBehavior,
+};
 
 use crate::{
     backend::{Append, Backend, BackendError, Stage, StreamWriter, retry::Retry},
@@ -145,26 +149,45 @@ impl<W: StreamWriter> Sending<W> {
     async fn run(&mut self, mut reads: mpsc::Receiver<Read>, mut stop: Stop) -> Result<(), BackendError> {
         let mut alive = tokio::time::interval(Duration::from_millis(ALIVE_EVERY_MS.unsigned_abs()));
         alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ready = None;
         loop {
-            tokio::select! {
+            let next = tokio::select! {
                 biased;
                 () = stop.reached(Phase::Stop) => break,
                 // Before the reads: in a long backlog there is always one.
-                _ = alive.tick() => self.say(false).await?,
-                read = reads.recv() => match read {
-                    Some(read) => self.send(read).await?,
-                    None => break,
-                },
+                _ = alive.tick() => {
+                    self.say(false).await?;
+                    continue;
+                }
+                next = next(&mut reads, ready.is_some()) => next,
+            };
+            match next {
+                Next::Read(read) => ready = Some(self.send(ready.take(), read).await?),
+                Next::Nothing => self.store(ready.take()).await?,
+                Next::End => {
+                    self.store(ready.take()).await?;
+                    break;
+                }
             }
         }
         self.say(true).await
     }
 
-    async fn send(&mut self, read: Read) -> Result<(), BackendError> {
+    /// Stores what is ready, and makes the next read ready meanwhile.
+    async fn send(
+        &mut self,
+        ready: Option<Ready<W::Packed>>,
+        read: Read,
+    ) -> Result<Ready<W::Packed>, BackendError> {
+        let packing = self.pack(read);
+        let (stored, packed) = tokio::join!(self.store(ready), packing);
+        stored?;
+        packed
+    }
+
+    /// The appends that a read comes to: new files before their first records, positions with the last.
+    fn pack(&mut self, read: Read) -> impl Future<Output = Result<Ready<W::Packed>, BackendError>> + use<W> {
         let Read { pieces, born, states } = read;
-        if !born.is_empty() {
-            self.append(Append { records: Vec::new(), sources: record::sources(born) }).await?;
-        }
         let ends: BTreeMap<u64, u64> = pieces.iter().map(|piece| (piece.generation, piece.end)).collect();
         let bytes: u64 = pieces.iter().map(|piece| piece.end - piece.start).sum();
         self.read_bytes += bytes;
@@ -175,11 +198,26 @@ impl<W: StreamWriter> Sending<W> {
         };
         let records = pieces.into_iter().flat_map(records).collect();
         let mut appends = self.shape.appends(records);
-        let last = appends.pop().unwrap_or_default();
-        for records in appends {
-            self.append(Append { records, sources: Vec::new() }).await?;
+        let last = Append { records: appends.pop().unwrap_or_default(), sources: record::sources(states) };
+        let born = Append { records: Vec::new(), sources: record::sources(born) };
+        let appends = appends.into_iter().map(|records| Append { records, sources: Vec::new() });
+        let appends =
+            std::iter::once(born).filter(|born| !born.sources.is_empty()).chain(appends).chain([last]);
+        let packing: Vec<_> = appends.map(|append| self.writer.pack(append)).collect();
+        async move {
+            let mut packed = Vec::with_capacity(packing.len());
+            for append in packing {
+                packed.push(append.await?);
+            }
+            Ok(Ready { appends: packed, ends, bytes })
         }
-        self.append(Append { records: last, sources: record::sources(states) }).await?;
+    }
+
+    async fn store(&mut self, ready: Option<Ready<W::Packed>>) -> Result<(), BackendError> {
+        let Some(Ready { appends, ends, bytes }) = ready else { return Ok(()) };
+        for append in appends {
+            self.append(append).await?;
+        }
         self.sent_bytes += bytes;
         for (generation, end) in ends {
             self.acked.insert(generation, end);
@@ -194,13 +232,43 @@ impl<W: StreamWriter> Sending<W> {
             return Ok(());
         }
         let record = record::alive(self.node, (self.read_bytes, self.sent_bytes), stopped);
-        self.append(Append { records: vec![record], sources: Vec::new() }).await
+        let packed = self.writer.pack(Append { records: vec![record], sources: Vec::new() }).await?;
+        self.append(packed).await
     }
 
-    async fn append(&mut self, append: Append) -> Result<(), BackendError> {
+    async fn append(&mut self, packed: W::Packed) -> Result<(), BackendError> {
         let mut retry = Retry::new("appending to the input stream", &self.stop);
-        while retry.attempt(self.writer.append(append.clone())).await?.is_none() {}
+        while retry.attempt(self.writer.store(packed.clone())).await?.is_none() {}
         Ok(())
+    }
+}
+
+/// What a read came to, ready to be stored.
+struct Ready<P> {
+    appends: Vec<P>,
+    /// By generation: how far its file is read.
+    ends: BTreeMap<u64, u64>,
+    bytes: u64,
+}
+
+/// What is to be done next.
+enum Next {
+    Read(Read),
+    /// Nothing was read meanwhile.
+    Nothing,
+    /// Nothing more will be read.
+    End,
+}
+
+/// The next read; does not wait for it while something is ready.
+async fn next(reads: &mut mpsc::Receiver<Read>, is_ready: bool) -> Next {
+    if !is_ready {
+        return reads.recv().await.map_or(Next::End, Next::Read);
+    }
+    match reads.try_recv() {
+        Ok(read) => Next::Read(read),
+        Err(TryRecvError::Empty) => Next::Nothing,
+        Err(TryRecvError::Disconnected) => Next::End,
     }
 }
 

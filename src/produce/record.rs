@@ -42,8 +42,10 @@ fn first_of_many(lines: &[u8], limits: Limits) -> Option<usize> {
         }
         _ => lines.len(),
     };
-    let full = if full > limits.lines {
-        let last = memchr_iter(b'\n', lines.get(..full)?).nth(limits.lines.max(1) - 1);
+    // To count all is several times as fast as to look for one of them.
+    let ends = || lines.get(..full).map(|lines| memchr_iter(b'\n', lines));
+    let full = if full > limits.lines && ends()?.count() >= limits.lines {
+        let last = ends()?.nth(limits.lines.max(1) - 1);
         last.map_or(full, |end| end + 1)
     } else {
         full

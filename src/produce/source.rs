@@ -12,7 +12,7 @@ use tokio::{sync::mpsc::Sender, task::JoinSet};
 
 use crate::{
     blocking,
-    clock::Clock,
+    clock::{Clock, Steady},
     engine::time::Timestamp,
     produce::{
         Limits, ProduceError, READ_BYTES, Read,
@@ -125,6 +125,8 @@ struct Files {
     /// Since when there is nothing left but to wait for what settles by itself.
     settling_since: Option<Timestamp>,
     gathering: Gathering,
+    /// Files rest, linger and are looked for by how much time passes, not by what a clock is set to.
+    time: Steady,
 }
 
 /// What to do behind a turn.
@@ -141,7 +143,7 @@ enum Next {
 impl Files {
     fn new(tailer: Box<Tailer>, records: Option<Box<Records>>, limits: Limits) -> Self {
         let gathering = Gathering::new(limits);
-        Self { tailer, records, draining: false, settling_since: None, gathering }
+        Self { tailer, records, draining: false, settling_since: None, gathering, time: Steady::default() }
     }
 
     fn read_all(mut self, wires: &Wires) {
@@ -201,7 +203,7 @@ impl Files {
             // What was written since the last look is to be sent, too.
             self.tailer.look_again();
         }
-        let now = wires.clock.now();
+        let now = self.time.at(wires.clock.now());
         let Polled { mut pieces, born, caught_up, notices } = self.tailer.poll(now, READ_BYTES);
         notices.iter().for_each(log);
         let quiet = pieces.is_empty();

@@ -1,13 +1,16 @@
 //! One log as blocks of whole lines. Block boundaries depend on the bytes alone. Parses nothing.
 
 use std::{
-    io::{self, Read},
+    fs::File,
+    io::{self, ErrorKind, Read},
+    os::unix::fs::FileExt,
     path::Path,
+    sync::Arc,
 };
 
 use crate::{
     engine::{count::split_line, record::MAX_LINE},
-    tail::open::open_log,
+    tail::open::{self, Opened},
 };
 
 /// About how many bytes are counted at once: they stay in a core's own cache.
@@ -15,9 +18,12 @@ pub(crate) const BLOCK_BYTES: usize = 2 * 1_024 * 1_024;
 /// How many lines a log has to find one that parses.
 pub(crate) const PEEK_LINES: usize = 1_000;
 
+/// Of a plain log, how much of a block's end is looked at for its last line end, in bytes.
+const LAST_BYTES: usize = 4 * 1_024;
+
 /// Reads one log.
 pub(crate) struct Log {
-    reader: Box<dyn Read + Send>,
+    source: Source,
     /// The beginning of a line whose end was not read yet.
     carry: Vec<u8>,
     /// What ended a look ahead.
@@ -35,6 +41,28 @@ pub(crate) struct Place {
     pub(crate) dropped: u64,
     /// What follows.
     pub(crate) next: Next,
+    /// What is still to be read.
+    pub(crate) unread: Option<Range>,
+}
+
+/// Where the bytes come from.
+enum Source {
+    Plain(Plain),
+    Unpacked(Box<dyn Read + Send>),
+}
+
+/// A plain log and how far it is read.
+struct Plain {
+    file: Arc<File>,
+    offset: u64,
+}
+
+/// Whole lines of a plain log that whoever counts them reads: meanwhile others read on.
+#[derive(Debug)]
+pub(crate) struct Range {
+    file: Arc<File>,
+    start: u64,
+    length: usize,
 }
 
 /// What follows a block.
@@ -50,11 +78,14 @@ pub(crate) enum Next {
 
 impl Log {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self::new(open_log(path)?))
+        Ok(Self::new(match open::open(path)? {
+            Opened::Plain(file) => Source::Plain(Plain { file: Arc::new(file), offset: 0 }),
+            Opened::Unpacked(reader) => Source::Unpacked(reader),
+        }))
     }
 
-    fn new(reader: Box<dyn Read + Send>) -> Self {
-        Self { reader, carry: Vec::new(), broken: None, blocks: 0, ended: false }
+    fn new(source: Source) -> Self {
+        Self { source, carry: Vec::new(), broken: None, blocks: 0, ended: false }
     }
 
     /// The first whole lines, which stay to be read.
@@ -73,26 +104,43 @@ impl Log {
         Ok(lines)
     }
 
-    /// Replaces `block` by the next whole lines; empty at the end.
+    /// The next whole lines: in `block`, or still to be read into it; none at the end.
     pub(crate) fn next_block(&mut self, block: &mut Vec<u8>) -> Place {
-        block.clear();
-        block.append(&mut self.carry);
         let number = self.blocks;
         self.blocks += 1;
+        if let Some(range) = self.claim() {
+            return Place { number, dropped: 0, next: Next::Block, unread: Some(range) };
+        }
+        block.clear();
+        block.append(&mut self.carry);
         match self.fill(block, BLOCK_BYTES).and_then(|()| self.cut(block)) {
             Ok(dropped) => {
                 // Behind an overlong line there may be whole lines although all has been read.
                 let more = !self.ended || !self.carry.is_empty();
-                Place { number, dropped, next: if more { Next::Block } else { Next::End } }
+                let next = if more { Next::Block } else { Next::End };
+                Place { number, dropped, next, unread: None }
             }
             Err(error) => {
                 self.ended = true;
-                let whole = memchr::memrchr(b'\n', block).map_or(0, |last| last + 1);
-                let dropped = (block.len() - whole) as u64;
-                block.truncate(whole);
-                Place { number, dropped, next: Next::Broken(error) }
+                Place { number, dropped: drop_last(block), next: Next::Broken(error), unread: None }
             }
         }
+    }
+
+    /// The next block of a plain log, if it is full and ends with a line of ordinary length.
+    fn claim(&mut self) -> Option<Range> {
+        let Source::Plain(plain) = &mut self.source else { return None };
+        if !self.carry.is_empty() || self.ended {
+            return None;
+        }
+        let mut last = [0; LAST_BYTES];
+        let before = BLOCK_BYTES - LAST_BYTES;
+        // What cannot be read, or is not there, is told by who reads it in turn.
+        plain.file.read_exact_at(&mut last, plain.offset + before as u64).ok()?;
+        let length = before + memchr::memrchr(b'\n', &last)? + 1;
+        let range = Range { file: Arc::clone(&plain.file), start: plain.offset, length };
+        plain.offset += length as u64;
+        Some(range)
     }
 
     /// Ends `block` with its last whole line; returns how many bytes were passed over.
@@ -113,7 +161,7 @@ impl Log {
             return Err(error);
         }
         let missing = if self.ended { 0 } else { target.saturating_sub(block.len()) };
-        let read = self.reader.by_ref().take(missing as u64).read_to_end(block)?;
+        let read = self.source.by_ref().take(missing as u64).read_to_end(block)?;
         self.ended |= read < missing;
         Ok(())
     }
@@ -138,6 +186,58 @@ impl Log {
     }
 }
 
+impl Place {
+    /// Reads what is still unread into `block`.
+    pub(crate) fn read(mut self, block: &mut Vec<u8>) -> Self {
+        if let Some(Range { file, start, length }) = self.unread.take() {
+            block.resize(length, 0);
+            if let Err((read, error)) = read_at(&file, block, start) {
+                block.truncate(read);
+                (self.dropped, self.next) = (drop_last(block), Next::Broken(error));
+            }
+        }
+        self
+    }
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(Plain { file, offset }) => {
+                let read = file.read_at(buffer, *offset)?;
+                *offset += read as u64;
+                Ok(read)
+            }
+            Self::Unpacked(reader) => reader.read(buffer),
+        }
+    }
+}
+
+/// Fills `buffer`, or says how much of it was filled before it failed.
+fn read_at(file: &File, buffer: &mut [u8], start: u64) -> Result<(), (usize, io::Error)> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, start + filled as u64) {
+            Ok(0) => {
+                let why = "became shorter while it was read";
+                return Err((filled, io::Error::new(ErrorKind::UnexpectedEof, why)));
+            }
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err((filled, error)),
+        }
+    }
+    Ok(())
+}
+
+/// Takes off the line that an error cut; returns its length.
+fn drop_last(block: &mut Vec<u8>) -> u64 {
+    let whole = memchr::memrchr(b'\n', block).map_or(0, |last| last + 1);
+    let dropped = (block.len() - whole) as u64;
+    block.truncate(whole);
+    dropped
+}
+
 /// The first lines of the log at `path`, at most [`PEEK_LINES`] and one block; and the log itself, at its beginning, if
 /// it cannot be opened a second time: standard input, a pipe.
 pub(crate) fn peek(path: &Path) -> io::Result<(Vec<u8>, Option<Log>)> {
@@ -150,14 +250,28 @@ pub(crate) fn peek(path: &Path) -> io::Result<(Vec<u8>, Option<Log>)> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
+    fn unpacked(reader: impl Read + Send + 'static) -> Log {
+        Log::new(Source::Unpacked(Box::new(reader)))
+    }
+
+    /// The blocks of `bytes`, which are the same whether they come one after the other or out of a file.
     fn blocks(bytes: &[u8]) -> (Vec<Vec<u8>>, u64) {
-        let mut log = Log::new(Box::new(io::Cursor::new(bytes.to_vec())));
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(bytes).unwrap();
+        let found = blocks_of(unpacked(io::Cursor::new(bytes.to_vec())));
+        assert!(blocks_of(Log::open(file.path()).unwrap()) == found);
+        found
+    }
+
+    fn blocks_of(mut log: Log) -> (Vec<Vec<u8>>, u64) {
         let (mut blocks, mut dropped) = (Vec::new(), 0);
         loop {
-            let mut block = Vec::new();
-            let place = log.next_block(&mut block);
+            let mut block = b"before\n".to_vec();
+            let place = log.next_block(&mut block).read(&mut block);
             assert_eq!(place.number, blocks.len() as u64);
             dropped += place.dropped;
             blocks.push(block);
@@ -187,12 +301,25 @@ mod tests {
                 Err(io::Error::other("torn"))
             }
         }
-        let mut log = Log::new(Box::new(io::Cursor::new(b"one\ntwo\nthr").chain(Broken)));
+        let mut log = unpacked(io::Cursor::new(b"one\ntwo\nthr").chain(Broken));
         let mut block = Vec::new();
         let place = log.next_block(&mut block);
-        assert!(matches!(place, Place { number: 0, dropped: 3, next: Next::Broken(_) }), "{place:?}");
+        assert!(matches!(place, Place { number: 0, dropped: 3, next: Next::Broken(_), .. }), "{place:?}");
         assert_eq!(block, b"one\ntwo\n");
         assert!(matches!(log.next_block(&mut block).next, Next::End));
+    }
+
+    #[test]
+    fn of_a_file_that_becomes_shorter_the_whole_lines_are_kept() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all("0123456789\n".repeat(400_000).as_bytes()).unwrap();
+        let mut log = Log::open(file.path()).unwrap();
+        let mut block = Vec::new();
+        let place = log.next_block(&mut block);
+        file.as_file().set_len(1_000_000).unwrap();
+        let place = place.read(&mut block);
+        assert_eq!((block.len() as u64, place.dropped), (1_000_000 - 1_000_000 % 11, 1_000_000 % 11));
+        assert!(matches!(place.next, Next::Broken(error) if error.kind() == ErrorKind::UnexpectedEof));
     }
 
     #[test]
@@ -216,7 +343,7 @@ mod tests {
     fn a_look_ahead_changes_nothing() {
         for lines in [0, 1, PEEK_LINES, 200_000] {
             let text = "0123456789\n".repeat(lines) + "last";
-            let mut log = Log::new(Box::new(io::Cursor::new(text.clone().into_bytes())));
+            let mut log = unpacked(io::Cursor::new(text.clone().into_bytes()));
             let first = log.peek().unwrap();
             assert_eq!(first.len(), if lines < PEEK_LINES { text.len() } else { 11 * PEEK_LINES });
             let mut rest = Vec::new();

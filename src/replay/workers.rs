@@ -20,7 +20,8 @@ use crate::{
     replay::log::{Log, Next},
 };
 
-/// Blocks that are asked for ahead, a thread: counting goes on while rows are written. What a block came to is small.
+/// Blocks that are asked for ahead, a thread: the others go on counting while rows are written. What a block came to is
+/// small.
 const AHEAD: u64 = 8;
 
 /// A log being read, shared by the threads that read it in turn.
@@ -40,12 +41,16 @@ struct Job {
     shared: Shared,
 }
 
-/// Counts blocks, with threads or without.
+/// Jobs that wait for a thread.
+type Waiting = Arc<Mutex<Receiver<Job>>>;
+
+/// Counts blocks, with further threads or without.
 pub(crate) struct Workers {
     counter: Counter,
     buffer: Vec<u8>,
     bytes: Arc<AtomicU64>,
     jobs: Option<Sender<Job>>,
+    waiting: Waiting,
     done: Receiver<Done>,
     ahead: u64,
 }
@@ -66,7 +71,7 @@ impl Reading {
 }
 
 impl Workers {
-    /// Starts `threads` threads in `scope`; with one, blocks are counted where they are asked for.
+    /// Counts with `threads` threads: who asks for blocks is one of them, the others start in `scope`.
     pub(crate) fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
         threads: usize,
@@ -75,10 +80,9 @@ impl Workers {
     ) -> Self {
         let (jobs, waiting) = channel();
         let (finished, done) = channel();
-        let waiting = Arc::new(Mutex::new(waiting));
+        let waiting: Waiting = Arc::new(Mutex::new(waiting));
         let counter = || Counter::new(Arc::clone(counting.0), Arc::clone(counting.1));
-        let threads = if threads > 1 { threads } else { 0 };
-        for _ in 0..threads {
+        for _ in 1..threads {
             let (waiting, finished, bytes) = (Arc::clone(&waiting), finished.clone(), Arc::clone(bytes));
             let mut counter = counter();
             scope.spawn(move || work(&waiting, &finished, &mut counter, &bytes));
@@ -87,7 +91,8 @@ impl Workers {
             counter: counter(),
             buffer: Vec::new(),
             bytes: Arc::clone(bytes),
-            jobs: (threads > 0).then_some(jobs),
+            jobs: (threads > 1).then_some(jobs),
+            waiting,
             done,
             ahead: AHEAD * threads as u64,
         }
@@ -114,11 +119,23 @@ impl Workers {
             if let Some(counted) = logs.get_mut(&log).and_then(|reading| reading.ready.remove(&number)) {
                 return counted;
             }
-            let Ok(done) = self.done.recv() else { return gone() };
+            let Some(done) = self.done() else { return gone() };
             if let Some(reading) = logs.get_mut(&done.log) {
                 reading.ready.insert(done.number, done.counted);
             }
         }
+    }
+
+    /// A counted block: one of another thread, or one that nobody has begun.
+    fn done(&mut self) -> Option<Done> {
+        if let Ok(done) = self.done.try_recv() {
+            return Some(done);
+        }
+        // Where it is locked a thread waits for a job, so that there is none.
+        let job = self.waiting.try_lock().ok().and_then(|waiting| waiting.try_recv().ok());
+        let Some(Job { log, shared }) = job else { return self.done.recv().ok() };
+        let (number, counted) = read_and_count(&shared, &mut self.counter, &mut self.buffer, &self.bytes);
+        Some(Done { log, number, counted })
     }
 }
 
@@ -126,13 +143,13 @@ fn gone() -> Counted {
     (Block::default(), Next::Broken(io::Error::other("the counting threads are gone")))
 }
 
-fn work(waiting: &Mutex<Receiver<Job>>, finished: &Sender<Done>, counter: &mut Counter, bytes: &AtomicU64) {
+fn work(waiting: &Waiting, finished: &Sender<Done>, counter: &mut Counter, bytes: &AtomicU64) {
     let mut buffer = Vec::new();
     loop {
         let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Job { log, shared }) = job else { return };
-        let (number, block) = read_and_count(&shared, counter, &mut buffer, bytes);
-        if finished.send(Done { log, number, counted: block }).is_err() {
+        let (number, counted) = read_and_count(&shared, counter, &mut buffer, bytes);
+        if finished.send(Done { log, number, counted }).is_err() {
             return;
         }
     }
@@ -145,6 +162,7 @@ fn read_and_count(
     bytes: &AtomicU64,
 ) -> (u64, Counted) {
     let place = shared.lock().unwrap_or_else(PoisonError::into_inner).next_block(buffer);
+    let place = place.read(buffer);
     let mut block = Block::default();
     counter.count(buffer, Timestamp::MIN, &mut block);
     block.counters.read_bytes += place.dropped;

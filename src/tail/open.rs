@@ -45,6 +45,14 @@ impl Packing {
     }
 }
 
+/// An open log.
+pub(crate) enum Opened {
+    /// A plain file: any part of it can be read.
+    Plain(File),
+    /// Bytes that come one after the other, unpacked.
+    Unpacked(Box<dyn Read + Send>),
+}
+
 /// Opens the log at `path`, `-` for standard input, and unpacks gzip (any number of members) and zstd (any number of
 /// frames), which it recognises by their first bytes. A plain file is returned as it is, without a buffer.
 ///
@@ -52,25 +60,38 @@ impl Packing {
 /// If the file cannot be opened or is a directory; the message names the path. A compressed file that is broken fails
 /// later, when the broken part is read.
 pub fn open_log(path: &Path) -> io::Result<Box<dyn Read + Send>> {
-    if path.as_os_str() == "-" {
-        let input = io::stdin().as_fd().try_clone_to_owned()?;
-        return unpack(File::from(input)).map_err(|error| named(path, &error));
-    }
-    open_file(path).map_err(|error| named(path, &error))
+    open(path).map(|opened| match opened {
+        Opened::Plain(file) => Box::new(file),
+        Opened::Unpacked(reader) => reader,
+    })
 }
 
-fn open_file(path: &Path) -> io::Result<Box<dyn Read + Send>> {
+/// As [`open_log`].
+pub(crate) fn open(path: &Path) -> io::Result<Opened> {
+    let opened = if path.as_os_str() == "-" {
+        let input = io::stdin().as_fd().try_clone_to_owned()?;
+        unpack(File::from(input)).map(Opened::Unpacked)
+    } else {
+        open_file(path)
+    };
+    opened.map_err(|error| named(path, &error))
+}
+
+fn open_file(path: &Path) -> io::Result<Opened> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
     if metadata.is_dir() {
         return Err(io::Error::new(ErrorKind::IsADirectory, "is a directory: name the logs in it"));
     }
     if !metadata.is_file() {
-        return unpack(file);
+        return unpack(file).map(Opened::Unpacked);
     }
     let mut first = [0; MAGIC];
     let length = file.read_at(&mut first, 0)?;
-    Packing::of(first.get(..length).unwrap_or_default()).reader(file)
+    match Packing::of(first.get(..length).unwrap_or_default()) {
+        Packing::Plain => Ok(Opened::Plain(file)),
+        packing @ (Packing::Gzip | Packing::Zstd) => packing.reader(file).map(Opened::Unpacked),
+    }
 }
 
 /// Unpacks what cannot be read twice: a pipe, a terminal.

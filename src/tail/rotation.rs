@@ -174,7 +174,7 @@ impl Tailer {
     /// Forgets sources that are gone for long, and their states with them.
     fn forget(&mut self, now: Timestamp) {
         let copied: HashSet<u64> = self.copies.values().map(|copy| copy.generation).collect();
-        let mut gone: Vec<(Timestamp, u64)> = Vec::new();
+        let mut gone: Vec<(Timestamp, u64, bool)> = Vec::new();
         for source in self.sources.values_mut() {
             if source.place != Place::Lost {
                 continue;
@@ -187,12 +187,14 @@ impl Tailer {
                 source.stored.absent_since = Some(now);
                 source.changed = true;
             }
-            gone.push((source.stored.absent_since.unwrap_or(now), source.generation));
+            // Whoever starts after days, or with another clock, has not seen yet what becomes of it.
+            let looked_for = now.millis_since(source.lost_at) >= SEARCH_MS;
+            gone.push((source.stored.absent_since.unwrap_or(now), source.generation, looked_for));
         }
         gone.sort_unstable();
         let surplus = gone.len().saturating_sub(MAX_REMEMBERED);
-        for (index, (since, generation)) in gone.into_iter().enumerate() {
-            if index >= surplus && now.millis_since(since) < REMEMBER_MS {
+        for (index, (since, generation, looked_for)) in gone.into_iter().enumerate() {
+            if index >= surplus && !(looked_for && now.millis_since(since) >= REMEMBER_MS) {
                 continue;
             }
             if let Some(source) = self.sources.remove(&generation) {

@@ -2,6 +2,7 @@
 
 mod agent;
 mod audit;
+mod audit_windows;
 mod bad_input;
 mod hostile;
 mod pipeline;

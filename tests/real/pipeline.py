@@ -68,6 +68,7 @@ class Home:
         self.state = self.directory / "state"
         self.said_file = self.directory / "said.txt"
         self.running: list[subprocess.Popen] = []
+        self.environment: dict[str, str] = {}
         (self.directory / "logtally.toml").write_text(
             CONFIG.format(files=json.dumps(list(files)))
         )
@@ -79,7 +80,7 @@ class Home:
         return self.state / "logtally.db"
 
     def _process(self, line: str, **pipes) -> subprocess.Popen:
-        environment = {"HOME": str(self.directory), "NO_COLOR": "1", "PATH": os.environ["PATH"]}
+        environment = {"HOME": str(self.directory), "NO_COLOR": "1", "PATH": os.environ["PATH"], **self.environment}
         process = subprocess.Popen(
             [self.binary, *line.split()], cwd=self.directory, env=environment, stdin=subprocess.DEVNULL, **pipes
         )
@@ -162,7 +163,8 @@ class Home:
     def reported(self) -> Counter:
         """Requests by application, as `report` says them."""
         counts = Counter()
-        for line in self.result("report --format json --since 2020-01-01T00:00:00Z").splitlines():
+        asked = "report --format json --since 2020-01-01T00:00:00Z --until 2100-01-01T00:00:00Z"
+        for line in self.result(asked).splitlines():
             row = json.loads(line)
             counts[row["applicationName"]] += row["requests"]
         return +counts

@@ -31,9 +31,9 @@ class Truth:
         self.lines = 0
 
 
-def chunk(random, truth: Truth, lines: int = LINES_A_WRITE) -> bytes:
-    """Some lines: mostly of this second, some late, a few that are none."""
-    now = int(time.time())
+def chunk(random, truth: Truth, lines: int = LINES_A_WRITE, ahead: int = 0) -> bytes:
+    """Some lines: mostly of this second by a clock that is ahead by so many, some late, a few that are none."""
+    now = int(time.time()) + ahead
     stamps = [(second, stamp(second)) for second in (now, now, now, now - random.randrange(60))]
     text = []
     for _ in range(lines):
@@ -69,6 +69,7 @@ class Writer(threading.Thread):
         super().__init__(daemon=True)
         self.log, self.random, self.linger = log, random, linger
         self.truth = Truth()
+        self.ahead = 0
         self.over = threading.Event()
         self.hold, self.held, self.reopen = (log.with_name(name) for name in ("hold", "held", "reopen"))
         self.file = self.open()
@@ -86,7 +87,7 @@ class Writer(threading.Thread):
             self.heed()
 
     def write(self, file: int) -> int:
-        data = chunk(self.random, self.truth)
+        data = chunk(self.random, self.truth, ahead=self.ahead)
         # Sometimes a line comes in two pieces.
         cut = len(data) - 9 if self.random.random() < 0.2 else len(data)
         for part in (data[:cut], data[cut:]):

@@ -15,8 +15,8 @@ use super::{
     world::World,
 };
 
-/// The furthest that a clock is wrong, in milliseconds.
-const JUMP_MS: u64 = 600_000;
+/// How far a clock may be wrong, in milliseconds: mostly within what windows and leases last, seldom by a day.
+const JUMPS_MS: [u64; 7] = [1_000, 1_000, 30_000, 30_000, 600_000, 600_000, 86_400_000];
 
 /// Waits for so many seconds on average; for ever for 0.
 async fn gap(world: &World, every_s: u64) {
@@ -68,12 +68,13 @@ pub(crate) fn weather(
 fn jump(world: &World, roles: &[Role]) {
     let (role, ahead_ms) = {
         let random = &mut world.lock().random;
-        let most = [1_000, 30_000, JUMP_MS][random.index(3)];
+        let most = JUMPS_MS[random.index(JUMPS_MS.len())];
         let ahead_ms = i64::try_from(random.below(2 * most)).unwrap_or_default();
         (random.index(roles.len()), ahead_ms - i64::try_from(most).unwrap_or_default())
     };
     roles[role].jump(ahead_ms);
-    world.lock().count("clock jump");
+    let is_far = ahead_ms.abs() > 7_200_000;
+    world.lock().count(if is_far { "clock jump by hours" } else { "clock jump" });
     world.note(format_args!("the clock of node {} is ahead by {ahead_ms} ms", roles[role].node));
 }
 

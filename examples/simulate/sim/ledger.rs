@@ -35,12 +35,12 @@ pub(crate) struct Ledger {
 
 impl Call {
     pub(crate) fn is_stale(&self, now: Timestamp) -> bool {
-        now.millis_since(self.at) > STALE_MS
+        now.millis_since(self.at).saturating_abs() > STALE_MS
     }
 }
 
 pub(crate) fn is_fresh(at: Timestamp, now: Timestamp) -> bool {
-    now.millis_since(at) <= FRESH_MS
+    now.millis_since(at).saturating_abs() <= FRESH_MS
 }
 
 impl Ledger {

@@ -119,9 +119,8 @@ impl Log {
             0 => format!("{:02}{number:06} {host} no line of any format\n", self.node),
             _ => format!("{:02}{number:06} {host} {stamp} {status} {bytes}\n", self.node),
         };
-        if aside != FAR_MS {
-            state.last_stamp = state.last_stamp.max(stamp);
-        }
+        let last = if aside == FAR_MS { &mut state.last_far } else { &mut state.last_stamp };
+        *last = stamp.max(*last);
         state.written.extend_from_slice(line.as_bytes());
         line
     }

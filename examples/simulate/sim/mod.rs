@@ -30,7 +30,7 @@ use std::{
 
 use logtally::{
     backend::Stage,
-    engine::{reference::Reference, time::Timestamp},
+    engine::{reference::Reference, settings::AHEAD_MS, time::Timestamp},
     stop::Phase,
 };
 use tempfile::TempDir;
@@ -210,7 +210,10 @@ async fn wait_for_windows(world: &World) {
     let plan = &world.plan;
     let last = {
         let state = world.lock();
-        world.now().max(state.complete_to).max(Timestamp::from_millis(state.last_stamp))
+        // What is stamped far ahead has no window, unless a clock was as far.
+        let far = Timestamp::from_millis(state.last_far);
+        let far = if state.complete_to >= far.plus_millis(-AHEAD_MS) { far } else { Timestamp::MIN };
+        world.now().max(state.complete_to).max(Timestamp::from_millis(state.last_stamp)).max(far)
     };
     let over = last.plus_millis(2 * plan.window_ms + plan.lateness_ms + plan.correction_ms + 30_000);
     let wait = over.millis_since(world.now());

@@ -6,6 +6,7 @@ use std::{
 };
 
 use logtally::{
+    audit::{self, Book, ShardCut, Verdict},
     backend::{Series, ShardId, Stage},
     deliver::parcel,
     engine::{
@@ -13,8 +14,10 @@ use logtally::{
         counters::Counters,
         cut::Cut,
         engine::Engine,
+        journal::Posted,
         metric::{
-            DUPLICATE_LINES, Datum, LATE_LINES, MALFORMED_LINES, REQUEST_COUNT, RESPONSE_COUNT, datums,
+            DUPLICATE_LINES, Datum, LATE_LINES, MALFORMED_LINES, REQUEST_COUNT, RESPONSE_COUNT, application,
+            count, datums,
         },
         producers::PARTITION_KEY_PREFIX,
         record::Record,
@@ -66,10 +69,12 @@ pub(crate) fn judge(world: &World, reference: Arc<Reference>) -> Vec<String> {
     let mut wrong = std::mem::take(&mut state.wrong);
     compare(&expected, &state.metrics, &mut wrong);
     let mut total = Counters::default();
-    for (shard, cut) in cuts(world.kind, state, &mut wrong) {
-        check_cut(&shard, &cut, &mut wrong);
+    let cuts = cuts(world.kind, state, &mut wrong);
+    for (shard, cut) in &cuts {
+        check_cut(shard, cut, &mut wrong);
         total += &cut.state.counters;
     }
+    check_windows(cuts, state, &mut wrong);
     let mut equal = |what: &str, found: u64, expected: u64| {
         if found != expected {
             wrong.push(format!("{what}: {found}, not {expected}"));
@@ -167,6 +172,28 @@ fn check_cut(shard: &ShardId, cut: &Cut, wrong: &mut Vec<String>) {
     let held = state.open.requests() + state.late.requests();
     if held > 0 {
         wrong.push(format!("{shard} still holds {held} requests"));
+    }
+}
+
+/// What `audit` says of the cuts, and of each window's rows beside the metrics.
+fn check_windows(cuts: Vec<(ShardId, Cut)>, state: &mut State, wrong: &mut Vec<String>) {
+    if cuts.iter().any(|(_, cut)| cut.state.journal.joined() != Posted::default()) {
+        state.count("seed with windows that were joined");
+    }
+    // What is in the outbox was sent: there is no parcel that was not published.
+    let cut = |(shard, cut): (ShardId, Cut)| ShardCut { shard, state: cut.state, outbox: Vec::new() };
+    let mut book = Book::of_cuts(cuts.into_iter().map(cut).collect());
+    for ((series, start), sum) in &state.metrics {
+        if let Some(application) = application(series) {
+            book.windows.entry((*start, application.to_owned())).or_default().published += count(*sum);
+        }
+    }
+    book.follow(|_, _| true);
+    if book.totals.iter().any(|total| total.rows.is_some()) {
+        state.count("seed with windows followed into the metrics");
+    }
+    for entry in audit::entries(&book).iter().filter(|entry| entry.verdict != Verdict::Balances) {
+        wrong.push(format!("{} of {}: {}", entry.equation, entry.about, entry.terms()));
     }
 }
 

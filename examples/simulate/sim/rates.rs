@@ -56,6 +56,8 @@ pub(crate) struct Weather {
     pub(crate) intruder: u64,
     /// A process is stopped as an operator would.
     pub(crate) stop: u64,
+    /// A process is killed, wherever it waits.
+    pub(crate) kill: u64,
 }
 
 /// Everything that a seed decides at its start.
@@ -118,6 +120,7 @@ impl Plan {
             reload: every(random, 20),
             intruder: every(random, 30) * (1 - aws),
             stop: every(random, 20),
+            kill: every(random, 20),
         };
         let several = |random: &mut Random, most| {
             if is_aws { 1 + random.index(most) } else { 1 }

@@ -101,20 +101,32 @@ impl Role {
         let mut tasks = JoinSet::new();
         self.world.note(format_args!("{} starts", process.name()));
         tasks.spawn(self.clone().run(process.clone(), stop));
-        let (stop_s, phase) = {
+        let (stop_ms, kill_ms, phase) = {
             let mut state = self.world.lock();
-            let every = self.world.plan.weather.stop;
-            let stop_s =
-                if every == 0 || state.is_calm { 1_000_000 } else { state.random.between(1, every * 2) };
-            (stop_s, [Phase::Drain, Phase::Stop][state.random.index(2)])
+            let mut within = |every_s: u64| {
+                let never = every_s == 0 || state.is_calm;
+                if never { 1_000_000_000 } else { state.random.between(1, every_s * 2_000) }
+            };
+            let (stop_ms, kill_ms) =
+                (within(self.world.plan.weather.stop), within(self.world.plan.weather.kill));
+            (stop_ms, kill_ms, [Phase::Drain, Phase::Stop][state.random.index(2)])
         };
-        let mut stopping = Box::pin(sleep(Duration::from_secs(stop_s)));
+        let mut stopping = Box::pin(sleep(Duration::from_millis(stop_ms)));
+        let mut killing = Box::pin(sleep(Duration::from_millis(kill_ms)));
         // A drain that began before the end need not be the last.
         let mut is_told = false;
         loop {
             tokio::select! {
                 biased;
                 () = process.killed() => {
+                    tasks.abort_all();
+                    while tasks.join_next().await.is_some() {}
+                    return false;
+                }
+                () = &mut killing, if !self.world.lock().is_calm => {
+                    self.world.note(format_args!("{} is killed", process.name()));
+                    self.world.lock().count("kill");
+                    process.die();
                     tasks.abort_all();
                     while tasks.join_next().await.is_some() {}
                     return false;

@@ -120,8 +120,18 @@ impl Writer {
 }
 
 impl StreamWriter for Writer {
-    async fn append(&mut self, append: Append) -> Result<()> {
-        let Append { records, sources } = append;
+    type Packed = Append;
+
+    fn pack(&self, append: Append) -> impl Future<Output = Result<Append>> + Send + use<> {
+        let process = self.process.clone();
+        async move {
+            process.pause("pack").await;
+            Ok(append)
+        }
+    }
+
+    async fn store(&mut self, packed: Append) -> Result<()> {
+        let Append { records, sources } = packed;
         let (node, stream, process) = (self.process.node(), self.stream, self.process.clone());
         match self.process.world().kind {
             Kind::Embedded => {

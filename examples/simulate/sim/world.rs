@@ -62,6 +62,8 @@ pub(crate) struct State {
     /// Every whole line that any file ever held.
     pub(crate) written: Vec<u8>,
     pub(crate) last_stamp: i64,
+    /// Of the lines that are stamped far ahead.
+    pub(crate) last_far: i64,
     /// How far any shard was ever said to be complete.
     pub(crate) complete_to: Timestamp,
     /// Hosts that lines may name now.
@@ -89,6 +91,7 @@ impl World {
             ledger: Ledger::default(),
             written: Vec::new(),
             last_stamp: 0,
+            last_far: 0,
             complete_to: Timestamp::MIN,
             hosts: Vec::new(),
             is_calm: false,

@@ -8,7 +8,7 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
-    app::{Error, Exit, places},
+    app::{Error, Exit, Work, places},
     clock::Clock,
     config::{Config, Function, Role, Stage},
     engine::time::Timestamp,
@@ -76,11 +76,14 @@ impl Failures {
     }
 }
 
-/// Serves the Runtime API until Lambda ends the process.
-///
-/// # Errors
-/// What is wrong with the configuration or out of reach, before the first event is taken.
-pub async fn run(config: Config, function: Function) -> Result<(), Error> {
+/// Serves the Runtime API until Lambda ends the process. Fails if the configuration is wrong or something out of reach,
+/// before the first event is taken.
+#[must_use]
+pub fn run(config: Config, function: Function) -> Work<'static, ()> {
+    Box::pin(serve(config, function))
+}
+
+async fn serve(config: Config, function: Function) -> Result<(), Error> {
     let clock = Clock::system();
     let ended = match function.role {
         Role::Deliver => {

@@ -249,7 +249,7 @@ mod tests {
         let datums = values.iter().enumerate().filter_map(datum).collect();
         let head =
             Head { key: key.to_string(), state, attempt: 1, at: SENT, worker: String::new(), parcels: 1 };
-        Entry { head, call: Call { datums, ..Call::default() }, reason: String::new() }
+        Entry { head, call: Call { datums, ..Call::default() }, reason: String::new(), pipeline: None }
     }
 
     fn add(sums: &mut Sums, entry: &Entry) {

@@ -62,9 +62,9 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Whether whoever claimed it is gone.
+    /// Whether whoever claimed it is gone; or by a clock so far ahead that it cannot be waited for.
     pub(super) fn is_stale(&self, now: Timestamp) -> bool {
-        now.millis_since(self.at) > STALE_MS
+        now.millis_since(self.at).saturating_abs() > STALE_MS
     }
 
     /// A claim on it as it stands.
@@ -80,6 +80,8 @@ pub(super) struct Entry {
     pub(super) call: Call,
     /// Why it is in doubt or refused.
     pub(super) reason: String,
+    /// Whose rows it adds; absent where an earlier version claimed it.
+    pub(super) pipeline: Option<String>,
 }
 
 impl Ledger {
@@ -182,8 +184,9 @@ impl Ledger {
             what: format!("ledger table {}, item {}: {why}", self.table, head.key),
             source: Some(Box::new(why)),
         })?;
-        let reason = item.get("reason").and_then(|value| value.as_s().ok()).cloned().unwrap_or_default();
-        Ok(Entry { head, call, reason })
+        let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
+        let (reason, pipeline) = (text("reason").unwrap_or_default(), text("pipeline"));
+        Ok(Entry { head, call, reason, pipeline })
     }
 
     fn head(&self, item: &Item) -> Result<Head> {

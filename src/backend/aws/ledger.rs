@@ -4,7 +4,7 @@
 //! transaction: the item `call#<random>` with the datums of the call, and an item `parcel#<id>` for each parcel in it,
 //! none of which may exist before. Attributes of a call: `callState`, `attempt` (1, and 1 more each time that it is
 //! sent again), `claimedAt` and `firstTime`, `lastTime` (milliseconds), `worker`, `parcelCount`, `datums`
-//! ([`Call::encode`]), `reason`, `finder` (who found its sender gone). Attributes of a parcel: `callId`.
+//! ([`Call::encode`]), `reason`, `finder` (who found its sender gone), `pipeline` (whose rows they are). Attributes of a parcel: `callId`.
 
 use std::{collections::HashMap, fmt::Display};
 
@@ -34,7 +34,7 @@ use crate::{
 /// How long parcels and the calls that are done are remembered, in milliseconds: 16 days. No datum of a call is more
 /// than two hours ahead when it is claimed, so that CloudWatch, which takes timestamps of two weeks, would not take
 /// one of them a second time once the claim is gone, however long the output stream keeps its records.
-const DONE_MS: i64 = 16 * 24 * 3_600_000;
+pub(super) const DONE_MS: i64 = 16 * 24 * 3_600_000;
 /// How long calls that are not done are kept for `audit`, in milliseconds.
 const OPEN_MS: i64 = 90 * 24 * 3_600_000;
 /// How long a claim may be neither done nor given back before it is taken for dead, in milliseconds: twice what one
@@ -46,6 +46,9 @@ const FRESH_MS: i64 = STALE_MS / 2;
 /// Reasons to cancel a transaction that pass (`TransactionCanceledException`).
 const PASSING: [&str; 4] =
     ["ConditionalCheckFailed", "ProvisionedThroughputExceeded", "ThrottlingError", "TransactionConflict"];
+
+/// The longest name of a pipeline.
+const MAX_NAME: usize = 64;
 
 const CALL: &str = "call#";
 const PARCEL: &str = "parcel#";
@@ -69,9 +72,16 @@ impl Claim {
         Self { key: format!("{CALL}{random:032x}"), attempt: 1, at, units }
     }
 
+    /// The pipeline whose rows these are, if they are of one.
+    fn pipeline(&self) -> Option<&str> {
+        let mut names = self.units.iter().map(|unit| unit.split_once('/').map(|(name, _)| name));
+        let first = names.next()??;
+        (first.len() <= MAX_NAME && names.all(|name| name == Some(first))).then_some(first)
+    }
+
     /// Whether nobody will take it for dead while it is sent.
     pub(super) fn is_fresh(&self, now: Timestamp) -> bool {
-        now.millis_since(self.at) <= FRESH_MS
+        now.millis_since(self.at).saturating_abs() <= FRESH_MS
     }
 }
 
@@ -140,8 +150,11 @@ impl Ledger {
         // There is nothing to send where everything is out of range.
         let state = if call.datums.is_empty() { State::Done } else { State::Claimed };
         let (first, last) = call.span();
-        let put = self
-            .new_item()
+        let mut put = self.new_item();
+        if let Some(pipeline) = claim.pipeline() {
+            put = put.item("pipeline", text(pipeline));
+        }
+        let put = put
             .item("id", text(&claim.key))
             .item("callState", text(state.as_str()))
             .item("attempt", number(claim.attempt))

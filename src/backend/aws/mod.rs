@@ -44,7 +44,6 @@ mod table;
 
 use std::sync::Arc;
 
-use self::summary::Summaries;
 pub use self::{
     checkpoint::Checkpoints,
     client::Clients,
@@ -53,9 +52,10 @@ pub use self::{
     plan::{Plan, PlannedCall, PlannedDatum, PlannedDimension},
     reader::Reader,
     reference::{Object, ObjectName},
-    settle::{Account, AccountLine, Difference, SettledCall, Settlement, Verdict},
+    settle::{Account, AccountLine, AccountedRequests, Difference, SettledCall, Settlement, Verdict},
     stream::Writer,
 };
+use self::{position::Position, summary::Summaries};
 use crate::{
     backend::{
         Amount, Backend, BackendError, Backlog, Datum, Result, SequenceNumber, Shard, ShardId, Stage,
@@ -166,6 +166,15 @@ impl Aws {
         };
         let summaries = Summaries::default();
         Ok(Self { shared: Arc::new(Shared { clients, settings, summaries, local }) })
+    }
+
+    /// Behind `position`, or in front of what arrived at `time` or later: the later of the two.
+    ///
+    /// # Errors
+    /// A position that is another backend's.
+    pub fn start_at(position: Option<SequenceNumber>, time: Timestamp) -> Result<StartAt> {
+        let known = position.map(|SequenceNumber(text)| text.parse()).transpose()?;
+        Ok(StartAt::After(SequenceNumber::from(&Position::later(known, time))))
     }
 
     /// The queue of this URL.

@@ -102,6 +102,28 @@ impl Aws {
     }
 }
 
+impl Aws {
+    /// Whether a parcel is one of this pipeline's.
+    #[must_use]
+    pub fn is_ours(&self, parcel: &str) -> bool {
+        parcel.split_once('/').is_some_and(|(pipeline, _)| pipeline == self.shared.settings.pipeline)
+    }
+
+    /// What of these parcels the ledger does not know: the units that nobody has claimed, by their ids.
+    ///
+    /// # Errors
+    /// What the ledger fails with, and what no call can hold.
+    pub async fn unclaimed(&self, parcels: Vec<Parcel>) -> Result<Vec<(String, Vec<Datum>)>> {
+        let units = parcels.into_iter().map(call::units).collect::<Result<Vec<_>>>()?.into_iter().flatten();
+        let mut units: BTreeMap<String, Vec<Datum>> = units.map(|unit| (unit.id, unit.datums)).collect();
+        let ids: Vec<String> = units.keys().cloned().collect();
+        for unit in Ledger::new(&self.shared).calls_of(&ids).await?.keys() {
+            units.remove(unit);
+        }
+        Ok(units.into_iter().collect())
+    }
+}
+
 /// Takes out what the ledger knows.
 async fn known(shared: &Shared, units: &mut BTreeMap<String, (usize, Unit)>, plan: &mut Plan) -> Result<()> {
     let ledger = Ledger::new(shared);

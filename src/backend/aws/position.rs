@@ -32,6 +32,14 @@ pub(super) struct Position {
     pub(super) complete_to: Timestamp,
 }
 
+impl Position {
+    /// Where everything that arrived at `time` or later lies behind, or `known` if the shard was complete beyond that.
+    pub(super) fn later(known: Option<Self>, time: Timestamp) -> Self {
+        let since = Self { place: Place::Time(time), complete_to: time };
+        known.filter(|known| known.complete_to >= time).unwrap_or(since)
+    }
+}
+
 impl From<&Position> for SequenceNumber {
     fn from(position: &Position) -> Self {
         Self(position.to_string())
@@ -98,6 +106,16 @@ mod tests {
             assert_eq!(position.to_string(), text);
             assert_eq!(text.parse::<Position>().unwrap(), position);
         }
+    }
+
+    #[test]
+    fn the_later_of_a_position_and_a_time_is_taken() {
+        let time = Timestamp::from_millis(7);
+        let since = at(Place::Time(time), 7);
+        assert_eq!(Position::later(None, time), since);
+        assert_eq!(Position::later(Some(at(Place::Behind("3".to_owned()), 6)), time), since);
+        let known = at(Place::Behind("3".to_owned()), 7);
+        assert_eq!(Position::later(Some(known.clone()), time), known);
     }
 
     #[test]

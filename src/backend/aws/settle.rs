@@ -10,14 +10,18 @@ use crate::{
         BackendError, Result, Series,
         aws::{
             Aws, Shared,
+            call::Call,
             doubt::{self, Doubt, Finding},
             entries::{Entry, State},
-            ledger::Ledger,
+            ledger::{DONE_MS, Ledger},
             send::{Outcome, put},
             sums,
         },
     },
-    engine::{metric::equal, time::Timestamp},
+    engine::{
+        metric::{application, count, equal},
+        time::Timestamp,
+    },
 };
 
 /// What became of the calls in doubt.
@@ -92,6 +96,26 @@ pub struct Account {
     pub refused: u64,
     /// Series and windows, in order.
     pub lines: Vec<AccountLine>,
+    /// Requests of this pipeline's rows by window and application, whatever the namespace.
+    pub requests: BTreeMap<(Timestamp, String), AccountedRequests>,
+    /// Windows with calls of which the ledger does not say whose rows they add.
+    pub unattributed: BTreeSet<Timestamp>,
+    /// Every call that was claimed since then is in the ledger.
+    pub remembers: Timestamp,
+}
+
+/// What the ledger says of the requests of one window and application.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountedRequests {
+    /// Added for certain.
+    pub done: u64,
+    /// Added or not.
+    pub in_doubt: u64,
+    /// Refused for good.
+    pub refused: u64,
+    /// Never sent, for their age.
+    pub out_of_range: u64,
 }
 
 /// What the ledger says of one series and window, beside what CloudWatch says.
@@ -149,12 +173,15 @@ impl Aws {
     /// # Errors
     /// What the ledger or CloudWatch fails with.
     pub async fn account(&self, from: Timestamp, to: Timestamp) -> Result<Account> {
-        let mut account = Account::default();
+        let settings = &self.shared.settings;
+        let remembers = settings.clock.now().plus_millis(-DONE_MS);
+        let mut account = Account { remembers, ..Account::default() };
         let mut lines: BTreeMap<(Series, Timestamp), AccountLine> = BTreeMap::new();
         let states = [State::Done, State::Claimed, State::Doubt, State::Refused];
-        let namespace = &self.shared.settings.namespace;
+        let namespace = &settings.namespace;
         let ledger = Ledger::new(&self.shared);
         let each = |entry: Entry| {
+            account.attribute(&entry, (&settings.pipeline, namespace), (from, to));
             if entry.call.namespace == *namespace {
                 account.enter(entry, (from, to), &mut lines);
             }
@@ -170,7 +197,43 @@ impl Aws {
     }
 }
 
+impl AccountedRequests {
+    /// Adds requests of a call in `state`, or of datums that were out of range.
+    fn add(&mut self, state: Option<State>, requests: u64) {
+        let sum = match state {
+            None => &mut self.out_of_range,
+            Some(State::Done) => &mut self.done,
+            Some(State::Claimed | State::Doubt) => &mut self.in_doubt,
+            Some(State::Refused) => &mut self.refused,
+        };
+        *sum = sum.saturating_add(requests);
+    }
+}
+
 impl Account {
+    /// Enters the requests of a call of this pipeline; of one that does not say so, if it is in the `namespace`.
+    fn attribute(
+        &mut self,
+        entry: &Entry,
+        (pipeline, namespace): (&str, &str),
+        (from, to): (Timestamp, Timestamp),
+    ) {
+        let Call { datums, out_of_range, .. } = &entry.call;
+        let is_ours = entry.pipeline.as_ref().map_or(entry.call.namespace == namespace, |of| of == pipeline);
+        let sent = datums.iter().map(|datum| (datum, Some(entry.head.state)));
+        let datums = sent.chain(out_of_range.iter().map(|datum| (datum, None)));
+        for (datum, state) in datums.filter(|(datum, _)| from <= datum.timestamp && datum.timestamp < to) {
+            let Some(application) = application(&datum.series) else { continue };
+            if entry.pipeline.is_none() {
+                self.unattributed.insert(datum.timestamp);
+            }
+            if is_ours {
+                let key = (datum.timestamp, application.to_owned());
+                self.requests.entry(key).or_default().add(state, count(datum.value));
+            }
+        }
+    }
+
     fn enter(
         &mut self,
         entry: Entry,

@@ -3,7 +3,7 @@
 //! A record of lines that has its provenance may be compressed on the way; rows never are, so that any consumer can
 //! read them.
 
-use std::{collections::VecDeque, io, sync::Arc};
+use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use tokio::task::spawn_blocking;
@@ -45,38 +45,46 @@ impl Writer {
         let put = Put::new(shared.clients.kinesis.clone(), name);
         Ok(Self { shared, stream, local, put })
     }
+}
 
-    /// Checks records as the stream will, and compresses those that may be.
-    async fn prepare(&self, records: Vec<Outgoing>) -> Result<VecDeque<Outgoing>> {
+impl StreamWriter for Writer {
+    type Packed = Append;
+
+    fn pack(&self, append: Append) -> impl Future<Output = Result<Append>> + Send + use<> {
+        let compression = match self.stream {
+            Stream::Input => self.shared.settings.compression,
+            Stream::Output => Compression::None,
+        };
+        async move {
+            let Append { records, sources } = append;
+            let records = match compression {
+                Compression::None => records,
+                Compression::Zstd => {
+                    let failed = |why| BackendError::failed("compressing records", why);
+                    let compressed = spawn_blocking(move || compress(records)).await.map_err(io::Error::from);
+                    compressed.and_then(|records| records).map_err(failed)?
+                }
+            };
+            Ok(Append { records, sources })
+        }
+    }
+
+    async fn store(&mut self, packed: Append) -> Result<()> {
+        let Append { records, sources } = packed;
         let name = self.shared.settings.stream(self.stream);
         let summary = self.shared.summaries.of(&self.shared.clients, self.stream, name).await?;
         for outgoing in &records {
             record::check(outgoing, summary.max_record)?;
         }
-        match (self.stream, self.shared.settings.compression) {
-            (Stream::Input, Compression::Zstd) => {
-                let compressed = spawn_blocking(move || compress(records)).await;
-                let compressed =
-                    compressed.map_err(|why| BackendError::failed("compressing records", why))?;
-                compressed.map_err(|why| BackendError::failed("compressing records", why))
-            }
-            (Stream::Input, Compression::None) | (Stream::Output, _) => Ok(records.into()),
-        }
-    }
-}
-
-impl StreamWriter for Writer {
-    async fn append(&mut self, append: Append) -> Result<()> {
-        let records = self.prepare(append.records).await?;
-        self.put.all(records).await?;
-        if append.sources.is_empty() {
+        self.put.all(records.into()).await?;
+        if sources.is_empty() {
             return Ok(());
         }
         let local = match &mut self.local {
             Some(local) => local,
             none => none.insert(self.shared.local()?.writer(Stream::Input).await?),
         };
-        local.append(Append { records: Vec::new(), sources: append.sources }).await
+        local.append(Append { records: Vec::new(), sources }).await
     }
 
     fn node(&self) -> Node {
@@ -92,7 +100,7 @@ impl StreamWriter for Writer {
 }
 
 /// The records, those of known provenance compressed where that makes them smaller.
-fn compress(records: Vec<Outgoing>) -> io::Result<VecDeque<Outgoing>> {
+fn compress(records: Vec<Outgoing>) -> io::Result<Vec<Outgoing>> {
     let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
     let mut one = |mut record: Outgoing| {
         let known = record.partition_key.parse::<Provenance>().is_ok();

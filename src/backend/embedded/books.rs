@@ -50,6 +50,8 @@ pub struct Books {
     pub metrics: Sums,
     /// Requests in metrics that are past their retention.
     pub aged: u64,
+    /// What was added to the metrics since then is not past their retention.
+    pub metrics_since: Timestamp,
 }
 
 /// An input shard, as `analyze` stands to it.
@@ -83,7 +85,7 @@ pub struct OutputShard {
 }
 
 /// Reads the books in one transaction.
-pub(super) fn read(conn: &Connection, node: Node) -> Result<Books, Fault> {
+pub(super) fn read(conn: &Connection, node: Node, now: Timestamp) -> Result<Books, Fault> {
     let tx = conn.unchecked_transaction()?;
     let checkpoints = stats::checkpoints(&tx)?;
     let position = |stage: Stage, stats: &ShardStats| {
@@ -110,6 +112,7 @@ pub(super) fn read(conn: &Connection, node: Node) -> Result<Books, Fault> {
         undelivered: Requests::new(),
         metrics: Sums::new(),
         aged: metrics::aged_requests(&tx)?,
+        metrics_since: now.plus_millis(-metrics::METRIC_RETENTION_MS),
     };
     for name in OF_ROWS {
         for datum in metrics::read(&tx, name, Timestamp::MIN, Timestamp::MAX)? {

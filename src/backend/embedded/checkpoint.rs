@@ -86,7 +86,7 @@ impl CheckpointStore for Checkpoints {
     async fn save(&self, shard: &ShardId, checkpoint: Checkpoint, outbox: Vec<Outgoing>) -> Result<Outbox> {
         let (stage, shard, bounds) = (self.stage, shard.clone(), self.store.bounds.clone());
         let (weight, checkpoint) = (checkpoint.state.len(), Arc::new(checkpoint));
-        let records = self.codec.prepare(outbox).await?;
+        let records = Arc::new(self.codec.prepare(outbox).await?);
         Waiting::new(&self.store, Stream::Output, records, weight)
             .settle(move |tx, records| {
                 let room = stream::put(tx, Stream::Output, &bounds, records)?;

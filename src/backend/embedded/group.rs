@@ -21,11 +21,11 @@ use crate::{
         Settings,
         error::{Fault, again},
         retention::{self, Bounds},
+        stamps::Stamps,
         store::Signals,
         tips::Fresh,
         wal::Checkpointer,
     },
-    clock::Clock,
     engine::time::Timestamp,
 };
 
@@ -124,11 +124,10 @@ where
 /// The thread that writes.
 pub(super) struct GroupCommit {
     conn: Connection,
-    clock: Clock,
+    stamps: Stamps,
     bounds: Bounds,
     signals: Arc<Signals>,
     checkpointer: Checkpointer,
-    latest: Timestamp,
     /// Records appended since the last look for what is past retention.
     unswept: usize,
     /// The last sweep went well.
@@ -144,11 +143,10 @@ impl GroupCommit {
     ) -> Self {
         Self {
             conn,
-            clock: settings.clock.clone(),
+            stamps: Stamps::new(settings.clock.clone(), settings.retention_ms),
             bounds: Bounds::of(settings),
             signals,
             checkpointer,
-            latest: Timestamp::MIN,
             unswept: 0,
             sweeps: true,
         }
@@ -195,15 +193,16 @@ impl GroupCommit {
     /// Deletes a step of what is past retention; returns when to look for more.
     fn sweep(&mut self) -> Duration {
         let limit = retention::STEP.max(2 * std::mem::take(&mut self.unswept));
-        let (bounds, now) = (self.bounds.clone(), self.clock.now());
+        let (bounds, now) = (self.bounds.clone(), self.stamps.look());
         let due_ms = retention::next_due(&self.conn, &bounds).map(|due| due.map(|due| due.millis_since(now)));
         match due_ms.unwrap_or(Some(0)).map(u64::try_from) {
             None => return QUIET,
             Some(Ok(wait_ms)) if wait_ms > 0 => return Duration::from_millis(wait_ms).clamp(IDLE, QUIET),
             Some(_) => {}
         }
+        let spares_unread = self.stamps.was_set();
         let outcome = self.transact(|tx| {
-            let (deleted, room) = retention::sweep(tx.conn, &bounds, tx.now, limit)?;
+            let (deleted, room) = retention::sweep(tx.conn, &bounds, (tx.now, spares_unread), limit)?;
             let effects = Effects { room, ..Effects::default() };
             Ok((effects, deleted >= limit))
         });
@@ -230,8 +229,7 @@ impl GroupCommit {
         let stored: Option<i64> =
             tx.prepare_cached("SELECT max(last_arrival) FROM shard")?.query_row([], |row| row.get(0))?;
         let stored = stored.map_or(Timestamp::MIN, Timestamp::from_millis);
-        self.latest = self.latest.max(stored).max(self.clock.now());
-        let mut grouped = Grouped { conn: &tx, now: self.latest };
+        let mut grouped = Grouped { conn: &tx, now: self.stamps.next(stored) };
         let done = work(&mut grouped)?;
         tx.commit()?;
         Ok(done)

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How long a sum is kept after it was last added to: 63 days, as long as CloudWatch keeps five-minute periods.
-const METRIC_RETENTION_MS: i64 = 63 * 24 * 3_600_000;
+pub(super) const METRIC_RETENTION_MS: i64 = 63 * 24 * 3_600_000;
 /// How much longer than its record a parcel's id is remembered: a consumer may hold what it read for a while.
 const LEDGER_MARGIN_MS: i64 = 24 * 3_600_000;
 /// Rows of one table deleted in one step.

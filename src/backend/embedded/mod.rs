@@ -19,6 +19,7 @@ pub mod reference;
 mod retention;
 mod schema;
 mod shard;
+mod stamps;
 pub mod stats;
 mod store;
 mod stream;
@@ -155,8 +156,8 @@ impl Embedded {
     /// # Errors
     /// What the file gives.
     pub async fn books(&self) -> Result<Books> {
-        let node = self.store.node;
-        self.store.read(move |conn| books::read(conn, node)).await
+        let (node, now) = (self.store.node, self.store.clock.now());
+        self.store.read(move |conn| books::read(conn, node, now)).await
     }
 
     /// Every stage's checkpoints, whoever holds the locks.

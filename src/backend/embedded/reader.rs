@@ -46,6 +46,8 @@ pub struct Reader {
     /// The last record handed out, or the one in front of the first.
     position: i64,
     complete_to: Timestamp,
+    /// How long to wait at the tip.
+    tip_wait: Duration,
 }
 
 /// What a read needs and a task that may block can hold.
@@ -88,6 +90,7 @@ impl Reader {
         Ok(Self {
             tip: store.signals.tips.watch(id),
             id,
+            tip_wait: store.tip_wait,
             store,
             scan: Arc::new(scan),
             position,
@@ -165,10 +168,14 @@ impl Reader {
 }
 
 impl StreamReader for Reader {
+    fn drain(&mut self) {
+        self.tip_wait = Duration::ZERO;
+    }
+
     async fn next_batch(&mut self) -> Result<Batch> {
-        let tip_wait = self.store.tip_wait;
-        let poll = tip_wait.min(POLL);
-        for _ in 0..tip_wait.as_millis().div_ceil(poll.as_millis().max(1)) {
+        let poll = self.tip_wait.min(POLL);
+        let mut waits = self.tip_wait.as_millis().div_ceil(poll.as_millis().max(1));
+        loop {
             // Else a reader that always finds something would keep its thread from everybody else.
             tokio::task::consume_budget().await;
             let found = match self.fresh() {
@@ -178,10 +185,11 @@ impl StreamReader for Reader {
             if !found.records.is_empty() {
                 return Ok(self.batch(found, None));
             }
-            if found.closed {
+            if found.closed || waits == 0 {
                 break;
             }
             self.wait(poll).await;
+            waits -= 1;
         }
         self.look_at_tip().await
     }

@@ -68,19 +68,22 @@ pub(super) fn past(since: i64, keep_ms: i64) -> Timestamp {
     Timestamp::from_millis(since).plus_millis(keep_ms.saturating_add(1))
 }
 
-/// Deletes up to `limit` records a shard that are past retention, and when there are none, other things past their
-/// time. Gives the most deleted in one place, and whether that made room.
+/// Deletes up to `limit` records a shard that are past retention, perhaps but for those that their consumer has not
+/// passed, and when there are none, other things past their time. Gives the most deleted in one place, and whether that
+/// made room.
 pub(super) fn sweep(
     conn: &Connection,
     bounds: &Bounds,
-    now: Timestamp,
+    (now, spares_unread): (Timestamp, bool),
     limit: usize,
 ) -> rusqlite::Result<(usize, bool)> {
     let horizon = bounds.horizon(now);
     let mut most = 0;
     for stream in [Stream::Input, Stream::Output] {
         for mut row in shard::all(conn, stream)? {
-            most = most.max(trim(conn, &mut row, limit, |record, _| record.arrival < horizon)?);
+            let passed = if spares_unread { row.consumed } else { i64::MAX };
+            let doomed = |record: &Oldest, _| record.arrival < horizon && record.seq <= passed;
+            most = most.max(trim(conn, &mut row, limit, doomed)?);
         }
     }
     if most == 0 {

@@ -40,14 +40,29 @@ impl Writer {
     }
 }
 
+/// Records as they will lie in the file, and the positions to be stored with them.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    records: Arc<Vec<Prepared>>,
+    sources: Arc<Vec<SourceState>>,
+}
+
 impl StreamWriter for Writer {
-    async fn append(&mut self, append: Append) -> Result<()> {
+    type Packed = Packed;
+
+    fn pack(&self, append: Append) -> impl Future<Output = Result<Packed>> + Send + use<> {
+        let codec = Arc::clone(&self.codec);
+        async move {
+            let records = Arc::new(codec.prepare(append.records).await?);
+            Ok(Packed { records, sources: Arc::new(append.sources) })
+        }
+    }
+
+    async fn store(&mut self, packed: Packed) -> Result<()> {
         let (stream, bounds) = (self.stream, self.store.bounds.clone());
-        let state = append.sources.iter().map(|source| source.state.len()).sum();
-        let sources = Arc::new(append.sources);
-        let records = self.codec.prepare(append.records).await?;
-        let outgoing = Waiting::new(&self.store, stream, records, state);
-        outgoing
+        let Packed { records, sources } = packed;
+        let state = sources.iter().map(|source| source.state.len()).sum();
+        Waiting::new(&self.store, stream, records, state)
             .settle(move |tx, records| {
                 let room = put(tx, stream, &bounds, records)?;
                 if room == Room::Enough {
@@ -86,13 +101,14 @@ pub(super) struct Waiting<'a> {
 
 impl<'a> Waiting<'a> {
     /// `state` is the size of what is stored with them, in bytes.
-    pub(super) fn new(store: &'a Arc<Store>, stream: Stream, records: Vec<Prepared>, state: usize) -> Self {
-        Self {
-            store,
-            stream,
-            weight: state + records.iter().map(|record| record.data.len()).sum::<usize>(),
-            records: Arc::new(records),
-        }
+    pub(super) fn new(
+        store: &'a Arc<Store>,
+        stream: Stream,
+        records: Arc<Vec<Prepared>>,
+        state: usize,
+    ) -> Self {
+        let weight = state + records.iter().map(|record| record.data.len()).sum::<usize>();
+        Self { store, stream, records, weight }
     }
 
     /// Runs `work` in one transaction after the other until it finds room; each attempt changes all or nothing.

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::engine::time::Timestamp;
 
 /// Payload kept for readers, in bytes as appended, over all shards; what is older is read from the file.
-const FRESH_BYTES: usize = 8 * 1024 * 1024;
+const FRESH_BYTES: usize = 16 * 1024 * 1024;
 
 /// A record that was just appended.
 #[derive(Clone, Debug)]

@@ -27,7 +27,7 @@ const MINUTE: i64 = 60_000;
 /// Services with nothing in them, and a directory with a configuration that names them.
 pub(super) struct Home {
     pub(super) moto: Moto,
-    bridge: Bridge,
+    pub(super) bridge: Bridge,
     kinesis: Kinesis,
     directory: TempDir,
 }

@@ -261,6 +261,22 @@ async fn a_claim_whose_sender_died_is_in_doubt_once_it_is_stale() {
     }
 }
 
+/// Its worker is gone, and had a clock that was hours ahead: nobody waits until then.
+#[tokio::test]
+async fn a_claim_of_a_clock_that_was_ahead_is_in_doubt_too() {
+    let rig = Rig::new().await;
+    let mut sink = rig.open("one", |_| ()).await.metrics().await.unwrap();
+    rig.bridge.inject("TransactWriteItems", [DoneButSilent]);
+    tokio::select! {
+        done = sink.publish(vec![rig.parcel("a", 5.0)]) => panic!("{done:?}"),
+        () = rig.bridge.silent() => {}
+    }
+    drop(sink);
+    rig.clock.advance(-61_000);
+    let next = rig.publish("two", vec![rig.parcel("a", 5.0)]).await.unwrap();
+    assert_eq!((next, rig.sum().await), (published(0, 0, 0, 1), "0".to_owned()));
+}
+
 /// A claim stands when it is met, and its call is gone at the next look: given back, with its parcels, or past its time.
 #[tokio::test]
 async fn what_was_given_back_between_two_looks_is_published_and_what_is_past_its_time_is_not() {

@@ -26,7 +26,7 @@ fn after(lines: &[&str]) -> Home {
     home
 }
 
-fn file(home: &Home) -> PathBuf {
+pub(super) fn file(home: &Home) -> PathBuf {
     home.path().join("state/logtally.db")
 }
 
@@ -36,7 +36,7 @@ fn sql(home: &Home, statement: &str) {
 }
 
 /// Changes the cut of the shard that read the most.
-fn change_cut(home: &Home, change: impl Fn(&mut Cut)) {
+pub(super) fn change_cut(home: &Home, change: impl Fn(&mut Cut)) {
     let conn = Connection::open(file(home)).unwrap();
     let mut cuts = conn.prepare("SELECT shard, state FROM checkpoint WHERE stage = 'analyze'").unwrap();
     let cuts = cuts.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
@@ -53,7 +53,7 @@ fn change_cut(home: &Home, change: impl Fn(&mut Cut)) {
 }
 
 /// The equations that do not balance, with their differences, as `audit` says in its exit code, in JSON and in words.
-fn wrong(home: &Home) -> BTreeSet<String> {
+pub(super) fn wrong(home: &Home) -> BTreeSet<String> {
     let output = home.command("audit --format json").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let rows = text.lines().map(|line| serde_json::from_str::<Json>(line).unwrap());
@@ -71,7 +71,7 @@ fn wrong(home: &Home) -> BTreeSet<String> {
     wrong.iter().map(|row| format!("{}: {}", row["equation"].as_str().unwrap(), row["difference"])).collect()
 }
 
-fn set<const N: usize>(entries: [&str; N]) -> BTreeSet<String> {
+pub(super) fn set<const N: usize>(entries: [&str; N]) -> BTreeSet<String> {
     entries.map(str::to_owned).into()
 }
 
@@ -125,11 +125,12 @@ fn every_equation_finds_the_number_that_was_changed() {
     assert_eq!(cut(counters), set(["lines read: 3"]));
     assert_eq!(cut(|cut| cut.state.counters.add_malformed(Reason::Torn, 1)), set(["lines read: -1"]));
     assert_eq!(cut(|cut| cut.state.counters.duplicate += 1), set(["lines read: -1"]));
-    let counted = set(["lines read: -1", "requests counted: 1"]);
+    let counted = set(["lines read: -1", "requests counted: 1", "counted by window: 1"]);
     assert_eq!(cut(|cut| cut.state.counters.counted += 1), counted);
-    let published = set(["requests counted: -2", "requests published: 2"]);
+    let published = set(["requests counted: -2", "requests published: 2", "published by window: 2"]);
     assert_eq!(cut(|cut| cut.state.published += 2), published);
-    assert_eq!(cut(|cut| cut.state.published_before += 2), set(["requests published: 2"]));
+    let before = set(["requests published: 2", "counted by window: 2", "published by window: 2"]);
+    assert_eq!(cut(|cut| cut.state.published_before += 2), before);
     assert_eq!(cut(|cut| cut.state.counters.read_bytes -= 5), set(["bytes passed: 5"]));
     assert_eq!(cut(|cut| cut.state.counters.control_bytes += 5), set(["bytes passed: -5"]));
     // With bytes skipped or expired nobody knows of which file.
@@ -152,18 +153,19 @@ fn every_equation_finds_the_number_that_was_changed() {
         )
     };
     let requests = update(&metric("RequestCount", "sum = sum - 1"));
-    assert_eq!(requests, set(["delivered: 1.0", "requests published: 1"]));
+    assert_eq!(requests, set(["delivered: 1.0", "requests published: 1", "published of a window: 1"]));
     let aged = change(&|home| {
         sql(home, &metric("RequestCount", "sum = sum - 1"));
         sql(home, "INSERT INTO meta(key, value) VALUES('aged_requests', '1')");
     });
-    assert_eq!(aged, set(["delivered: 1.0"]), "what is past retention is no longer in the metrics");
+    let not_this_one = set(["delivered: 1.0", "published of a window: 1"]);
+    assert_eq!(aged, not_this_one, "what is past retention is no longer in the metrics");
     let more = update(&metric("ResponseCount", "sum = sum + 4"));
     assert_eq!(more, set(["delivered: -4.0"]));
 }
 
 /// Copies the configuration, the log and the state.
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir(to.join("state")).unwrap();
     for name in ["logtally.toml", "access.log", "state/logtally.db"] {
         fs::copy(from.join(name), to.join(name)).unwrap();
@@ -190,13 +192,14 @@ fn what_audit_says_as_json_has_stable_keys() {
     malformed lines: lines reason sample
     applications: applicationName corrections inDoubt open outOfRange outboxRequests published refused requests waiting
     windows: applicationName corrections inDoubt open outOfRange outboxRequests published refused requests waiting windowStart
+    window totals: corrections counted open published windowStart
     output shards: deliveredSecondsAgo expiredRecords parcels shard waiting
     books: about balances difference equation inDoubt left outOfRange refused right scope terms
     ");
     let of_window =
-        |line: &&str| line.contains("\"scope\":\"window\"") && line.contains("RequestCount Billing");
+        |line: &&str| line.contains("\"scope\":\"series\"") && line.contains("RequestCount Billing");
     let first = text.lines().find(of_window).unwrap();
-    insta::assert_snapshot!(first, @r#"{"kind":"books","about":"2026-10-24T23:05:00Z RequestCount Billing","scope":"window","equation":"delivered","left":7.0,"right":7.0,"difference":0.0,"balances":"yes","terms":"delivered 7 + in doubt and added 0 = in the metrics 7","inDoubt":0.0,"refused":0.0,"outOfRange":0.0}"#);
+    insta::assert_snapshot!(first, @r#"{"kind":"books","about":"2026-10-24T23:05:00Z RequestCount Billing","scope":"series","equation":"delivered","left":7.0,"right":7.0,"difference":0.0,"balances":"yes","terms":"delivered 7 + in doubt and added 0 = in the metrics 7","inDoubt":0.0,"refused":0.0,"outOfRange":0.0}"#);
 }
 
 #[test]
@@ -316,7 +319,7 @@ fn state_of_another_version_is_refused_by_name() {
     )
     .unwrap();
     insta::assert_snapshot!(["audit", "status"].map(|line| home.refusal(line)).concat(), @"
-    65 logtally: shardId-000000000000: the checkpoint has format 1, this logtally knows 2: use the version that wrote it
-    65 logtally: shardId-000000000000: the checkpoint has format 1, this logtally knows 2: use the version that wrote it
+    65 logtally: shardId-000000000000: the checkpoint has format 1, this logtally knows 3: use the version that wrote it
+    65 logtally: shardId-000000000000: the checkpoint has format 1, this logtally knows 3: use the version that wrote it
     ");
 }

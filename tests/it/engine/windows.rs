@@ -9,7 +9,7 @@ use logtally::engine::{
     record::Record,
     reference::Reference,
     row::{Output, UNKNOWN},
-    settings::{AHEAD_MS, GAP_WINDOWS, MAX_COUNTERS, MAX_ROWS, Mode, Settings},
+    settings::{AHEAD_MS, GAP_WINDOWS, MAX_COUNTERS, MAX_ROWS, Mode, PORTIONS, Settings},
     state::State,
     time::WindowSize,
 };
@@ -126,6 +126,28 @@ fn corrections_come_in_portions() {
     assert_eq!(rows(&engine.publish_corrections()).len(), MAX_ROWS);
     assert_eq!(rows(&engine.publish_corrections()).len(), 10);
     assert!(engine.publish_corrections().is_empty());
+}
+
+#[test]
+fn of_many_corrections_a_cut_publishes_its_part() {
+    let mut engine = live();
+    let counters = 2 * PORTIONS * MAX_ROWS;
+    for window in 0..counters / 200 {
+        let stamp = START - i64::try_from(window + 2).unwrap() * 300_000;
+        let lines: String = (100..300).map(|status| format!("10.0.0.1 {stamp} {status} 1\n")).collect();
+        push(&mut engine, &lines, FIRST);
+    }
+    assert_eq!(rows(&engine.publish_corrections()).len(), counters / PORTIONS);
+    let mut rest = 0;
+    loop {
+        let rows = rows(&engine.publish_corrections()).len();
+        if rows == 0 {
+            break;
+        }
+        rest += rows;
+    }
+    assert_eq!(rest, counters - counters / PORTIONS);
+    assert!(engine.state().balances());
 }
 
 #[test]

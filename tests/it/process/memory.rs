@@ -21,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const SLACK: u64 = 16 * 1024;
 
 /// KiB of its own that a process has in memory, as Linux says it: without the pages of files, which are the system's.
-fn resident(process: &Running) -> u64 {
+pub(super) fn resident(process: &Running) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
     let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use logtally::tail::{LINGER_MS, MAX_UNPACKING, Notice, Start};
+use logtally::tail::{LINGER_MS, MAX_UNPACKING, Notice, REMEMBER_MS, SEARCH_MS, Start};
 
 use super::rig::{Rig, gzip, text, zstd};
 
@@ -59,6 +59,25 @@ fn compressed_forms_of_what_was_read_are_never_read_again() {
     rig.expect((0..300).chain(500..501));
     assert_eq!(rig.lives.len(), 2);
     assert!(!rig.has_notice(Notice::is_warning), "{:?}", rig.notices);
+}
+
+#[test]
+fn a_compressed_form_that_is_found_when_its_file_would_be_forgotten_is_not_read_again() {
+    let mut rig = rig();
+    rig.append("access.log", &text(0..300));
+    rig.poll();
+    rig.stop();
+    rig.delete("access.log");
+    rig.polls(3);
+    rig.stop();
+    // The machine was off, or its clock was set.
+    rig.pass(REMEMBER_MS);
+    fs::write(rig.path("access.log.1.gz"), gzip(text(0..300).as_bytes())).unwrap();
+    rig.polls(4);
+    rig.pass(SEARCH_MS);
+    rig.polls(4);
+    rig.expect(0..300);
+    assert_eq!(rig.lives.len(), 1);
 }
 
 #[test]

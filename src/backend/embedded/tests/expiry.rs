@@ -44,6 +44,7 @@ async fn a_day_passes(backend: &Embedded, now: &Now) {
     now.fetch_add(24 * 3_600_000, Ordering::SeqCst);
     while books(backend).await.expired_records == 0 {
         append(backend, Stream::Input, b"new\n".to_vec()).await.unwrap();
+        now.fetch_add(60_000, Ordering::SeqCst);
     }
 }
 
@@ -129,7 +130,7 @@ async fn a_sweep_is_due_when_the_oldest_record_is_past_retention_and_not_before(
         let bounds = backend.store.bounds.clone();
         let look = move |tx: &mut Tx<'_>| {
             let due = retention::next_due(tx.conn, &bounds)?;
-            let sweep = |at| retention::sweep(tx.conn, &bounds, at, 10).map(|(deleted, _)| deleted);
+            let sweep = |at| retention::sweep(tx.conn, &bounds, (at, false), 10).map(|(deleted, _)| deleted);
             let deleted = due.map(|due| Ok::<_, rusqlite::Error>((sweep(due.plus_millis(-1))?, sweep(due)?)));
             Ok((due, deleted.transpose()?))
         };
@@ -140,6 +141,28 @@ async fn a_sweep_is_due_when_the_oldest_record_is_past_retention_and_not_before(
     let due = backend.store.clock.now().plus_millis(backend.store.bounds.retention_ms + 1);
     assert_eq!(look().await, (Some(due), Some((0, 1))));
     assert_eq!(look().await, (None, None));
+}
+
+/// The clock was set forward by a day, or nobody was there for one: only what was read goes at once.
+#[tokio::test]
+async fn what_a_jump_of_the_clock_makes_old_is_kept_for_who_has_not_read_it() {
+    let sandbox = Sandbox::new();
+    let backend = sandbox.open().await;
+    let analyze = backend.checkpoints(Stage::Analyze).await.unwrap();
+    for _ in 0..5 {
+        append(&backend, Stream::Input, b"line\n".to_vec()).await.unwrap();
+    }
+    analyze.save(&first(), passed("2"), Vec::new()).await.unwrap();
+    let due = backend.store.clock.now().plus_millis(2 * backend.store.bounds.retention_ms);
+    let sweep = async |spares_unread| {
+        let bounds = backend.store.bounds.clone();
+        let sweep = move |tx: &mut Tx<'_>| Ok(retention::sweep(tx.conn, &bounds, (due, spares_unread), 10)?);
+        let deleted = backend.store.write(0, sweep).await.unwrap();
+        (deleted, books(&backend).await.expired_records)
+    };
+    assert_eq!(sweep(true).await, ((2, true), 0));
+    assert_eq!(sweep(true).await, ((0, false), 0));
+    assert_eq!(sweep(false).await, ((3, true), 3));
 }
 
 /// What another process appends is read from the file only.
