@@ -18,7 +18,6 @@ pub mod work;
 
 use std::{fmt, future::Future, time::Duration};
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use error::{BackendError, Loss};

@@ -4,9 +4,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The longest IPv4 address.
-const MAX_V4: usize = "255.255.255.255".len();
-
 /// The longest IPv6 address without an IPv4 one in it.
 const MAX_V6: usize = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff".len();
 
