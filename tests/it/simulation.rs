@@ -31,7 +31,7 @@ const FOUND: [(&str, Kind, u64); 6] = [
 /// Seeds with a fault that the others hardly have.
 const RARE: [(Kind, u64); 1] = [(Kind::Aws, 1_391)];
 /// Each kind of fault, and how often all seeds together must have it at least: else they prove nothing about it.
-const FAULTS: [(&str, u64); 37] = [
+const FAULTS: [(&str, u64); 39] = [
     ("PutRecords failed", 50),
     ("PutRecords unanswered", 1_000),
     ("answer lost", 2_000),
