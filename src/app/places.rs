@@ -9,7 +9,7 @@ use crate::backend::aws::{self, Aws, Clients, Object};
 use crate::{
     app::{Error, Exit, settings},
     backend::{
-        ReferenceStore, Sink, Version,
+        ReferenceStore, Version,
         embedded::{Embedded, reference::CsvFile},
     },
     clock::Clock,
@@ -142,15 +142,11 @@ async fn in_s3(location: &str) -> Result<ReferencePlace, Error> {
 }
 
 impl ReferenceStore for ReferencePlace {
-    async fn fetch<S: Sink>(
-        &mut self,
-        known: Option<&Version>,
-        sink: S,
-    ) -> crate::backend::Result<Option<(Version, S)>> {
+    async fn fetch(&mut self, known: Option<&Version>) -> crate::backend::Result<Option<(Version, Bytes)>> {
         match self {
-            Self::File(file) => file.fetch(known, sink).await,
+            Self::File(file) => file.fetch(known).await,
             #[cfg(feature = "aws")]
-            Self::S3(object) => object.fetch(known, sink).await,
+            Self::S3(object) => object.fetch(known).await,
         }
     }
 
