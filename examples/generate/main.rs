@@ -56,6 +56,9 @@ struct Arguments {
     /// Hours that the log covers
     #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=8_784))]
     hours: u64,
+    /// Minutes that the log covers, instead of hours
+    #[arg(long, conflicts_with = "hours", value_parser = clap::value_parser!(u64).range(1..=60))]
+    minutes: Option<u64>,
     /// So many of the lines come from unknown hosts of their own, all in one five-minute window in the middle (with
     /// --rate: every second line)
     #[arg(long, alias = "unknown-hosts", default_value_t = 0)]
@@ -99,7 +102,8 @@ fn write_planned(arguments: &Arguments, lines: &mut Lines, mut out: impl Write) 
     let strangers = u64::from(arguments.distinct_unknown);
     let mut buffer = Vec::with_capacity(BUFFER + 4096);
     let (mut bytes, mut stranger) = (0, 0);
-    for minute in plan::plan(start.as_millis(), arguments.hours, arguments.lines, strangers) {
+    let minutes = arguments.minutes.unwrap_or(arguments.hours * 60);
+    for minute in plan::plan(start.as_millis(), minutes, arguments.lines, strangers) {
         for number in 0..minute.lines {
             let time = minute.start + i64::try_from(60_000 * number / minute.lines)?;
             // Strangers are spread evenly over the minute's lines.

@@ -15,9 +15,8 @@ pub(crate) struct Minute {
     pub(crate) strangers: u64,
 }
 
-/// Spreads `lines` over `hours` from `start`; `strangers` of them lie in one five-minute window in the middle.
-pub(crate) fn plan(start: i64, hours: u64, lines: u64, strangers: u64) -> Vec<Minute> {
-    let minutes = hours * 60;
+/// Spreads `lines` over `minutes` from `start`; `strangers` of them lie in one five-minute window in the middle.
+pub(crate) fn plan(start: i64, minutes: u64, lines: u64, strangers: u64) -> Vec<Minute> {
     let first = start.div_euclid(MINUTE_MS);
     let at = |minute: u64| first + i64::try_from(minute).unwrap_or(i64::MAX);
     let weights: Vec<u64> = (0..minutes).map(|minute| weight(at(minute))).collect();

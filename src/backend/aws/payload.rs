@@ -5,6 +5,7 @@
 use std::io::{self, Read};
 
 use bytes::Bytes;
+use zstd::{bulk::Decompressor, zstd_safe};
 
 use crate::{
     backend::{
@@ -17,8 +18,9 @@ use crate::{
 /// How far one record is unpacked, in bytes, all records of an aggregate together. A record of ours comes to 512 KiB; one of 10 MiB, the most that Kinesis
 /// takes, to this where it is packed to a sixth as log lines are.
 pub(super) const MOST_UNPACKED: usize = 64 * 1024 * 1024;
-/// Unpacked bytes after which no further record joins a batch.
-const BATCH_BYTES: usize = 16 * 1024 * 1024;
+/// Unpacked bytes after which no further record joins a batch: what is counted at once stays near the processor, and is
+/// soon free again.
+const BATCH_BYTES: usize = 2 * 1024 * 1024;
 /// The line put in the place of what lies past [`MOST_UNPACKED`]: no format takes it, so that the engine counts it.
 const CUT: &[u8] = b"logtally: the rest of this record was dropped, it unpacks to more than 64 MiB\n";
 /// How gzip begins (RFC 1952).
@@ -63,14 +65,17 @@ pub(super) struct Unpacked {
 /// Unpacks some of `raw`, at least one. The shard has the hash keys `first` to `last`.
 pub(super) fn unpack(raw: &[Raw], (first, last): (u128, u128)) -> Unpacked {
     let mut unpacked = Unpacked::default();
-    let mut bytes = 0;
+    let (mut bytes, mut zstd) = (0, Zstd::default());
     for record in raw {
         if bytes >= BATCH_BYTES {
             break;
         }
         unpacked.taken += 1;
         match aggregate::read(&record.data) {
-            None => bytes += unpacked.push(record, record.key.clone(), &record.data, MOST_UNPACKED),
+            None => {
+                let expanded = expand(&record.data, MOST_UNPACKED, &mut zstd);
+                bytes += unpacked.push(record, record.key.clone(), expanded);
+            }
             Some(users) if users.iter().any(|user| !(first..=last).contains(&user.hash)) => {
                 // As the Kinesis Client Library does: after a reshard KPL sends to the right shard what came here.
                 unpacked.foreign += users.len();
@@ -78,7 +83,7 @@ pub(super) fn unpack(raw: &[Raw], (first, last): (u128, u128)) -> Unpacked {
             Some(users) => {
                 let mut left = MOST_UNPACKED;
                 for UserRecord { key, data, .. } in users {
-                    let taken = unpacked.push(record, key, &data, left);
+                    let taken = unpacked.push(record, key, expand(&data, left, &mut zstd));
                     left = left.saturating_sub(taken);
                     bytes += taken;
                 }
@@ -89,9 +94,8 @@ pub(super) fn unpack(raw: &[Raw], (first, last): (u128, u128)) -> Unpacked {
 }
 
 impl Unpacked {
-    /// Takes the lines of one record, unpacked to at most `most` bytes; returns how many those are.
-    fn push(&mut self, record: &Raw, partition_key: String, data: &Bytes, most: usize) -> usize {
-        let (data, cut) = expand(data, most);
+    /// Takes the lines of one record, and whether they were cut; returns how many bytes they are.
+    fn push(&mut self, record: &Raw, partition_key: String, (data, cut): (Bytes, bool)) -> usize {
         self.cut += usize::from(cut);
         let bytes = data.len();
         self.records.push(Incoming {
@@ -105,10 +109,13 @@ impl Unpacked {
 }
 
 /// The data as it was before it was packed, and whether it was cut at `most` bytes.
-fn expand(data: &Bytes, most: usize) -> (Bytes, bool) {
+fn expand(data: &Bytes, most: usize, zstd: &mut Zstd) -> (Bytes, bool) {
     let read = if data.starts_with(&GZIP) {
         read(flate2::bufread::MultiGzDecoder::new(&data[..]), most)
     } else if data.starts_with(&ZSTD) {
+        if let Some(lines) = zstd.frame(data, most) {
+            return (lines.into(), false);
+        }
         zstd::Decoder::with_buffer(&data[..]).and_then(|decoder| read(decoder, most))
     } else {
         return (data.clone(), false);
@@ -124,6 +131,23 @@ fn expand(data: &Bytes, most: usize) -> (Bytes, bool) {
         lines.extend_from_slice(CUT);
     }
     (lines.into(), cut)
+}
+
+/// Unpacks zstd at once, with what it takes to do so kept from record to record.
+#[derive(Default)]
+struct Zstd(Option<Decompressor<'static>>);
+
+impl Zstd {
+    /// What `packed` unpacks to, if it is one frame that says how long that is, as ours are, and is right.
+    fn frame(&mut self, packed: &[u8], most: usize) -> Option<Vec<u8>> {
+        let length = zstd_safe::get_frame_content_size(packed).ok()??;
+        let length = usize::try_from(length).ok().filter(|&length| length <= most)?;
+        let decompressor = match &mut self.0 {
+            Some(decompressor) => decompressor,
+            none => none.insert(Decompressor::new().ok()?),
+        };
+        decompressor.decompress(packed, length).ok()
+    }
 }
 
 /// One byte more than `most`, if there is one.
@@ -221,22 +245,36 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_may_say_how_long_it_is_or_not() {
+        let lines = b"a line\n".repeat(1_000);
+        let silent = zstd::stream::encode_all(&lines[..], 1).unwrap();
+        assert!(matches!(zstd_safe::get_frame_content_size(&silent), Ok(None)));
+        let mut unpacker = Zstd::default();
+        for (packed, at_once) in [(silent, false), (zstd(&lines), true), (zstd(&lines).repeat(2), false)] {
+            assert_eq!(unpacker.frame(&packed, lines.len()).is_some(), at_once);
+            let (data, cut) = expand(&packed.into(), 2 * lines.len(), &mut unpacker);
+            assert!(!cut && data.starts_with(&lines) && data.len() % lines.len() == 0);
+        }
+        assert!(unpacker.frame(&zstd(&lines), lines.len() - 1).is_none());
+    }
+
+    #[test]
     fn past_the_bound_whole_lines_are_kept_and_the_rest_is_marked() {
         let lines = b"a line\n".repeat(100);
         for packed in [gzip(&lines), zstd(&lines)] {
-            let (data, cut) = expand(&packed.clone().into(), 20);
+            let (data, cut) = expand(&packed.clone().into(), 20, &mut Zstd::default());
             assert!(cut);
             assert_eq!(data, [b"a line\na line\n", CUT].concat());
-            let (data, cut) = expand(&packed.into(), 700);
+            let (data, cut) = expand(&packed.into(), 700, &mut Zstd::default());
             assert!(!cut && data == lines);
         }
-        let (data, cut) = expand(&gzip(&[b'x'; 100]).into(), 9);
+        let (data, cut) = expand(&gzip(&[b'x'; 100]).into(), 9, &mut Zstd::default());
         assert!(cut && data == [b"xxxxxxxxx\n", CUT].concat());
     }
 
     #[test]
     fn a_batch_of_bombs_is_unpacked_in_parts() {
-        let bomb = raw(zstd(&vec![b'\n'; 12 * 1024 * 1024]));
+        let bomb = raw(zstd(&vec![b'\n'; BATCH_BYTES - 1]));
         let raws = vec![bomb; 5];
         assert_eq!(unpack(&raws, ALL).taken, 2);
         assert_eq!(unpack(&raws[4..], ALL).taken, 1);

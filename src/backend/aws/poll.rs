@@ -34,13 +34,15 @@ pub(super) struct Poll {
     iterator: Option<String>,
     pace: Pace,
     limit: i32,
+    /// Bytes of the largest record of the last answer.
+    usual: usize,
 }
 
 impl Poll {
     /// Begins at `place`, with a call for at most `limit` records; fails for a position that the stream does not know.
     pub(super) async fn open(cursor: &Cursor<'_>, place: &Place, limit: i32) -> Result<Self> {
         let iterator = Some(cursor.iterator(place).await?);
-        Ok(Self { iterator, pace: Pace::default(), limit })
+        Ok(Self { iterator, pace: Pace::default(), limit, usual: 0 })
     }
 
     /// What follows `position`; waits for the shard to bear a call. Cancel-safe.
@@ -53,7 +55,8 @@ impl Poll {
             };
             let (asked, began) = (cursor.shared.settings.clock.now(), Instant::now());
             self.pace.called(began);
-            let Answer { answer, payloads } = match cursor.records(iterator, self.limit).await {
+            let asking = cursor.records(iterator, self.limit, self.usual);
+            let Answer { answer, payloads } = match asking.await {
                 Ok(Some(answer)) => answer,
                 Ok(None) => {
                     self.iterator = None;
@@ -70,6 +73,7 @@ impl Poll {
             let records = raw(answer.records.into_iter().zip(payloads), position.complete_to);
             let bytes = records.iter().map(|record| record.data.len()).sum();
             self.limit = limit(records.len(), bytes).unwrap_or(self.limit);
+            self.usual = records.iter().map(|record| record.data.len()).max().unwrap_or(self.usual);
             self.pace.got(began, bytes);
             let behind_ms = answer.millis_behind_latest.and_then(|millis| u64::try_from(millis).ok());
             let behind_ms = behind_ms.unwrap_or(0);

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::task::spawn_blocking;
 
 use crate::{
@@ -64,6 +65,20 @@ pub(super) struct Read {
     pub(super) behind_ms: u64,
     /// The shard is closed, and this was its end.
     pub(super) end: bool,
+}
+
+impl Read {
+    /// Notes that so many more were handed out: whoever has them keeps them alive from here on, so that many shards at
+    /// rest hold no bytes.
+    fn release(&mut self, taken: usize) {
+        let first = self.taken;
+        self.taken += taken;
+        // Unpacking that was cancelled may still look at them: then they go with the next read.
+        let records = Arc::get_mut(&mut self.records).and_then(|records| records.get_mut(first..self.taken));
+        for record in records.into_iter().flatten() {
+            record.data = Bytes::new();
+        }
+    }
 }
 
 impl Reader {
@@ -168,7 +183,7 @@ impl Reader {
         let at_tip = (read.records.is_empty() && read.behind_ms == 0).then_some(read.asked);
         self.position.complete_to =
             [arrived, at_tip].into_iter().flatten().fold(self.position.complete_to, Timestamp::max);
-        self.read.taken += taken;
+        self.read.release(taken);
         let Read { behind_ms, end, .. } = self.read;
         let more = self.more();
         Batch {
@@ -198,5 +213,28 @@ impl StreamReader for Reader {
         }
         let unpacked = self.unpack().await?;
         Ok(self.batch(unpacked))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(data: &'static [u8]) -> Raw {
+        let (sequence, arrival) = (SequenceNumber("1@1".to_owned()), Timestamp::from_millis(1));
+        Raw { sequence, key: "key".to_owned(), arrival, data: Bytes::from_static(data) }
+    }
+
+    #[test]
+    fn what_was_handed_out_is_held_no_longer() {
+        let records = Arc::new(vec![record(b"one"), record(b"two"), record(b"three")]);
+        let mut read = Read { records, taken: 0, asked: Timestamp::MIN, behind_ms: 0, end: false };
+        let held = |read: &Read| read.records.iter().map(|record| record.data.clone()).collect::<Vec<_>>();
+        read.release(2);
+        assert_eq!((held(&read), read.taken), (vec![Bytes::new(), Bytes::new(), Bytes::from("three")], 2));
+        let unpacking = Arc::clone(&read.records);
+        read.release(1);
+        assert_eq!((held(&read)[2].clone(), read.taken), (Bytes::from("three"), 3), "somebody looks at it");
+        drop(unpacking);
     }
 }

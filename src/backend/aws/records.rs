@@ -67,14 +67,15 @@ impl Cursor<'_> {
         answer.shard_iterator.ok_or_else(|| BackendError::Busy { why: format!("{call}: no iterator") })
     }
 
-    /// At most `limit` records from `iterator` on, their payloads apart; `None` if the iterator has expired.
-    pub(super) async fn records(&self, iterator: String, limit: i32) -> Result<Option<Answer>> {
+    /// At most `limit` records from `iterator` on, probably of `usual` bytes each, their payloads apart; `None` if the
+    /// iterator has expired.
+    pub(super) async fn records(&self, iterator: String, limit: i32, usual: usize) -> Result<Option<Answer>> {
         let call = Call {
             action: "kinesis:GetRecords",
             kind: "stream",
             name: self.shared.settings.stream(self.stream),
         };
-        let payloads = Payloads::default();
+        let payloads = Payloads::new(usual);
         let ask = self.shared.clients.kinesis.get_records().shard_iterator(iterator).limit(limit);
         match ask.customize().interceptor(payloads.clone()).send().await {
             Ok(answer) => {

@@ -31,17 +31,26 @@ const GROUP: usize = 4;
 const NO_BASE64: &str = "a payload of GetRecords is no base64";
 
 /// The payloads of one answer, in its order.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Payloads(Arc<Mutex<Vec<Bytes>>>);
+#[derive(Clone, Debug)]
+pub(super) struct Payloads {
+    found: Arc<Mutex<Vec<Bytes>>>,
+    /// As many bytes as one probably has.
+    usual: usize,
+}
 
 impl Payloads {
+    /// None yet; each probably of `usual` bytes.
+    pub(super) fn new(usual: usize) -> Self {
+        Self { found: Arc::default(), usual }
+    }
+
     /// Takes them.
     pub(super) fn take(&self) -> Vec<Bytes> {
         std::mem::take(&mut self.lock())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Bytes>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -60,7 +69,8 @@ impl Intercept for Payloads {
         self.take();
         if context.response().status().is_success() {
             let body = std::mem::replace(context.response_mut().body_mut(), SdkBody::taken());
-            let sifted = Sifted { body, sieve: Sieve::default(), payloads: self.clone() };
+            let sieve = Sieve { payload: room(self.usual), ..Sieve::default() };
+            let sifted = Sifted { body, sieve, payloads: self.clone() };
             *context.response_mut().body_mut() = SdkBody::from_body_1_x(sifted);
         }
         Ok(())
@@ -189,8 +199,8 @@ impl Sieve {
             [quote, behind @ ..] => {
                 append(&std::mem::take(&mut self.group), &mut self.payload)?;
                 // The next one is mostly as long.
-                let room = Vec::with_capacity(self.payload.len());
-                payloads.push(std::mem::replace(&mut self.payload, room).into());
+                let next = room(self.payload.len());
+                payloads.push(std::mem::replace(&mut self.payload, next).into());
                 rest.push(*quote);
                 self.at = At::Outside;
                 Ok(behind)
@@ -217,6 +227,12 @@ impl Sieve {
         self.group.extend_from_slice(left);
         Ok(())
     }
+}
+
+/// Room for a payload of about so many bytes: records of whole lines are nearly of one length, and one that grew out of
+/// its room would be moved.
+fn room(bytes: usize) -> Vec<u8> {
+    Vec::with_capacity(bytes + bytes / 16)
 }
 
 /// Decodes `groups`, which are not the last: they are not padded.
