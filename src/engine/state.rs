@@ -116,3 +116,72 @@ impl State {
             && published == self.published + self.published_before
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{
+        gather::Counts,
+        journal::APART,
+        tally::{Cell, Key},
+    };
+
+    fn at(window: usize) -> Timestamp {
+        Timestamp::from_millis(i64::try_from(window).unwrap() * 300_000)
+    }
+
+    /// Three requests published in each of many windows, and four held in one.
+    fn state() -> State {
+        let mut state = State::new(WindowSize::FIVE_MINUTES);
+        let windows = APART + 2;
+        for window in 0..windows {
+            state.journal.count(at(window), 3, at(window));
+            state.journal.publish(at(window), 3);
+        }
+        let cell = (Key { owner: 0, response: 200 }, Cell { count: 4, bytes: 0 });
+        state
+            .open
+            .starting(at(windows))
+            .absorb(&Counts { cells: vec![cell], ..Counts::default() }, |owner| owner);
+        state.journal.count(at(windows), 4, at(windows));
+        let State { journal, open, .. } = &mut state;
+        journal.join(|start| open.holds(start));
+        state.published = 3 * windows as u64;
+        (state.counters.read, state.counters.counted) = (state.published + 4, state.published + 4);
+        state
+    }
+
+    #[test]
+    fn a_window_that_differs_from_its_second_count_is_found_though_the_sums_are_right() {
+        assert!(state().balances());
+        let wrong = |change: &dyn Fn(&mut State)| {
+            let mut state = state();
+            change(&mut state);
+            assert!(state.counters.balance(), "that is not what is changed");
+            assert!(!state.balances());
+        };
+        // A tally in another window, and rows of another.
+        wrong(&|state| {
+            let tally = state.open.take_all().remove(0).1;
+            *state.open.starting(at(7)) = tally;
+        });
+        wrong(&|state| {
+            state.journal.publish(at(APART), 2);
+            state.published += 2;
+            state.counters.read += 2;
+            state.counters.counted += 2;
+            state.journal.count(at(APART + 1), 2, at(0));
+        });
+        // Of those that were joined less was published than counted.
+        wrong(&|state| {
+            state.journal.count(at(0), 5, Timestamp::MIN);
+            state.journal.join(|start| start == at(APART + 2));
+            state.journal.publish(at(APART + 1), 5);
+            state.published += 5;
+            state.counters.read += 5;
+            state.counters.counted += 5;
+            state.late.starting(at(APART + 1));
+        });
+        wrong(&|state| state.published_before += 1);
+    }
+}
