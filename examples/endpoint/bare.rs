@@ -46,8 +46,8 @@ pub(crate) async fn discard(endpoint: &str, unpack: bool) -> anyhow::Result<Done
                 client.get_records().shard_iterator(next).limit(i32::try_from(limit)?).send().await?;
             done.calls += 1;
             let bytes: usize = answer.records().iter().map(|record| record.data().as_ref().len()).sum();
-            if bytes > 0 {
-                limit = (CALL_BYTES * answer.records().len() / bytes).max(1);
+            if let Some(records) = (CALL_BYTES * answer.records().len()).checked_div(bytes) {
+                limit = records.max(1);
                 iterator.clone_from(&answer.next_shard_iterator);
             }
             for record in answer.records().iter().filter(|_| unpack) {

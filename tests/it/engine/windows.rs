@@ -134,8 +134,8 @@ fn of_many_corrections_a_cut_publishes_its_part() {
     let counters = 2 * PORTIONS * MAX_ROWS;
     for window in 0..counters / 200 {
         let stamp = START - i64::try_from(window + 2).unwrap() * 300_000;
-        let lines: String = (100..300).map(|status| format!("10.0.0.1 {stamp} {status} 1\n")).collect();
-        push(&mut engine, &lines, FIRST);
+        let lines: Vec<String> = (100..300).map(|status| format!("10.0.0.1 {stamp} {status} 1\n")).collect();
+        push(&mut engine, &lines.concat(), FIRST);
     }
     assert_eq!(rows(&engine.publish_corrections()).len(), counters / PORTIONS);
     let mut rest = 0;
