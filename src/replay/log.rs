@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, ErrorKind, Read},
+    io::{self, ErrorKind, Read, Seek, SeekFrom},
     os::unix::fs::FileExt,
     path::Path,
     sync::Arc,
@@ -161,7 +161,10 @@ impl Log {
             return Err(error);
         }
         let missing = if self.ended { 0 } else { target.saturating_sub(block.len()) };
-        let read = self.source.by_ref().take(missing as u64).read_to_end(block)?;
+        let read = match &mut self.source {
+            Source::Plain(plain) => plain.read(missing as u64, block)?,
+            Source::Unpacked(reader) => reader.take(missing as u64).read_to_end(block)?,
+        };
         self.ended |= read < missing;
         Ok(())
     }
@@ -200,16 +203,14 @@ impl Place {
     }
 }
 
-impl Read for Source {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(Plain { file, offset }) => {
-                let read = file.read_at(buffer, *offset)?;
-                *offset += read as u64;
-                Ok(read)
-            }
-            Self::Unpacked(reader) => reader.read(buffer),
-        }
+impl Plain {
+    /// Appends at most so many bytes.
+    fn read(&mut self, most: u64, block: &mut Vec<u8>) -> io::Result<usize> {
+        let mut file = &*self.file;
+        file.seek(SeekFrom::Start(self.offset))?;
+        let read = file.take(most).read_to_end(block)?;
+        self.offset += read as u64;
+        Ok(read)
     }
 }
 
