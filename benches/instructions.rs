@@ -1,7 +1,7 @@
 //! One piece of the hot path on data at rest, once, for a program that counts its instructions. Measures nothing by
 //! itself, and asks no clock.
 //!
-//! `cargo bench --bench instructions -- prepare|parse|window|replay DIRECTORY`; `.ci/instructions` does it all.
+//! `instructions prepare|parse|window|replay DIRECTORY`; `.ci/instructions` builds it and does it all.
 
 mod data;
 
@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use logtally::{
     engine::{
         count::{Counter, Plan, TimeSource},
@@ -44,14 +44,13 @@ const OWNED: u64 = 2_400;
 const APPLICATIONS: u64 = 60;
 
 fn main() -> anyhow::Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["prepare", directory] => prepare(Path::new(directory)),
         ["parse", directory] => parse(&fs::read(Path::new(directory).join("access.log"))?),
         ["window", directory] => window(Path::new(directory)),
         ["replay", directory] => replay_all(Path::new(directory)),
-        // `cargo bench` runs every bench without arguments.
-        _ => Ok(()),
+        _ => bail!("instructions prepare|parse|window|replay DIRECTORY"),
     }
 }
 
