@@ -31,9 +31,10 @@ const FOUND: [(&str, Kind, u64); 6] = [
 /// Seeds with a fault that the others hardly have.
 const RARE: [(Kind, u64); 1] = [(Kind::Aws, 1_391)];
 /// Each kind of fault, and how often all seeds together must have it at least: else they prove nothing about it.
-const FAULTS: [(&str, u64); 39] = [
+const FAULTS: [(&str, u64); 41] = [
     ("PutRecords failed", 50),
     ("PutRecords unanswered", 1_000),
+    ("all clocks skip", 12),
     ("answer lost", 2_000),
     ("busy", 20_000),
     ("call settled", 100),
@@ -44,6 +45,7 @@ const FAULTS: [(&str, u64); 39] = [
     ("copytruncate", 1_500),
     ("crash", 2_000),
     ("empty read", 10_000),
+    ("end before the clock that was ahead", 20),
     ("failed", 300),
     ("freeze", 800),
     ("kill", 4_000),

@@ -15,8 +15,11 @@ use super::{
     world::World,
 };
 
-/// How far a clock may be wrong, in milliseconds: mostly within what windows and leases last, seldom by a day.
-const JUMPS_MS: [u64; 7] = [1_000, 1_000, 30_000, 30_000, 600_000, 600_000, 86_400_000];
+/// How far a clock may be wrong, in milliseconds: within what windows and leases last ...
+const JUMPS_MS: [u64; 3] = [1_000, 30_000, 600_000];
+/// ... and once in so many times by a day, which closes more windows than all the rest of a life.
+const FAR_ONCE_IN: u64 = 16;
+const FAR_MS: u64 = 86_400_000;
 
 /// Waits for so many seconds on average; for ever for 0.
 async fn gap(world: &World, every_s: u64) {
@@ -68,7 +71,8 @@ pub(crate) fn weather(
 fn jump(world: &World, roles: &[Role]) {
     let (role, ahead_ms) = {
         let random = &mut world.lock().random;
-        let most = JUMPS_MS[random.index(JUMPS_MS.len())];
+        let is_far = random.below(FAR_ONCE_IN) == 0;
+        let most = if is_far { FAR_MS } else { JUMPS_MS[random.index(JUMPS_MS.len())] };
         let ahead_ms = i64::try_from(random.below(2 * most)).unwrap_or_default();
         (random.index(roles.len()), ahead_ms - i64::try_from(most).unwrap_or_default())
     };

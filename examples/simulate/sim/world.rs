@@ -5,7 +5,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -33,6 +36,8 @@ pub(crate) struct World {
     pub(crate) plan: Plan,
     began: Instant,
     base: Timestamp,
+    /// What was passed over at once, in milliseconds.
+    skipped_ms: AtomicI64,
     state: Mutex<State>,
     late: Mutex<JoinSet<()>>,
     /// Those that run, by name.
@@ -102,6 +107,7 @@ impl World {
             plan,
             began,
             base: Timestamp::from_millis(base),
+            skipped_ms: AtomicI64::new(0),
             state: Mutex::new(state),
             late: Mutex::default(),
             processes: Mutex::default(),
@@ -115,7 +121,15 @@ impl World {
     /// The true time, which no node's clock need show.
     pub(crate) fn now(&self) -> Timestamp {
         let passed = i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX);
-        self.base.plus_millis(passed)
+        self.base.plus_millis(passed).plus_millis(self.skipped_ms.load(Ordering::Relaxed))
+    }
+
+    /// All clocks go on by so much at once, as where every machine was suspended.
+    pub(crate) fn skip(&self, millis: i64) {
+        self.skipped_ms.fetch_add(millis, Ordering::Relaxed);
+        let state = &mut *self.lock();
+        state.count("all clocks skip");
+        state.trace.note(format_args!("all clocks go on by {millis} ms at once"));
     }
 
     /// Makes `effect` after a while, whatever becomes of who asked for it.
