@@ -1,11 +1,15 @@
-//! How fast one core takes lines apart: bytes a second, and so lines. Counts and joins nothing.
+//! How fast one core takes lines apart: bytes a second, and so lines; and how fast it finds who owns a host among a million
+//! rows. Counts nothing.
 
 mod data;
 
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use logtally::engine::format::{LogFormat, StampCache};
+use logtally::engine::{
+    format::{LogFormat, StampCache},
+    reference::Reference,
+};
 
 use data::{Dice, combined};
 
@@ -60,5 +64,42 @@ fn benches(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(parse, benches);
+/// Hosts that the million rows of `resolve` own, and some that nobody does, in no order.
+fn resolve(criterion: &mut Criterion) {
+    const ROWS: u64 = 1_000_000;
+    let v4 = |n: u64| format!("10.{}.{}.{}", n >> 16 & 0xff, n >> 8 & 0xff, n & 0xff);
+    let v6 = |n: u64| format!("2001:db8:{:x}:{:x}::{:x}", n >> 16, n & 0xffff, n * 40_503 & 0xffff);
+    let name = |n: u64| {
+        format!("ip-10-{}-{}-{}.eu-west-{}.compute.internal", n >> 16, n >> 8 & 0xff, n & 0xff, n % 3)
+    };
+    let kinds: [(&str, &dyn Fn(u64) -> String, &str); 6] = [
+        ("ipv4", &v4, ""),
+        ("ipv6", &v6, ""),
+        ("names", &name, ""),
+        ("ipv4 in blocks", &v4, "/32"),
+        ("ipv6 in blocks", &v6, "/128"),
+        ("ipv4 of nobody", &|n| format!("192.{}.{}.{}", n >> 16 & 0xff, n >> 8 & 0xff, n & 0xff), "/32"),
+    ];
+    for (what, host, prefix) in kinds {
+        let row = |n: u64| format!("{}{prefix},App{},\n", host(n), n % 60);
+        let owned = if what == "ipv4 of nobody" {
+            "10.0.0.0/8,App,\n".to_owned()
+        } else {
+            (0..ROWS).map(row).collect()
+        };
+        let csv = format!("Host,ApplicationName,Contact\n{owned}");
+        let Ok(parsed) = Reference::parse(csv.as_bytes()) else { continue };
+        let hosts: Vec<String> = (0..ROWS).step_by(7).map(|n| host(n * 388_099 % ROWS)).collect();
+        let mut group = criterion.benchmark_group(format!("resolve/{what}"));
+        group.throughput(Throughput::Elements(hosts.len() as u64));
+        group.bench_function("hosts", |bencher| {
+            bencher.iter(|| {
+                hosts.iter().for_each(|host| drop(black_box(parsed.reference.resolve(host.as_bytes()))))
+            });
+        });
+        group.finish();
+    }
+}
+
+criterion_group!(parse, benches, resolve);
 criterion_main!(parse);
