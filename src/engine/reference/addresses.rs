@@ -5,17 +5,16 @@ use std::net::IpAddr;
 use crate::engine::reference::{
     Resolution,
     bits::Bits,
-    directory::{Directory, hash},
     entry::{self, Entry},
     history::History,
+    table::{self, Table, hash},
     tag::Tag,
 };
 
-/// Addresses and their owners, those of one hash behind one another.
+/// Addresses and their owners.
 #[derive(Clone, Debug)]
 pub(super) struct Addresses<K> {
-    directory: Directory,
-    slots: Vec<Slot<K>>,
+    table: Table<Slot<K>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -24,9 +23,18 @@ struct Slot<K> {
     tag: Tag,
 }
 
+impl<K: Bits> table::Slot for Slot<K> {
+    const EMPTY: Self = Self { key: K::ZERO, tag: Tag::NONE };
+
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.tag.is_none()
+    }
+}
+
 impl<K> Default for Addresses<K> {
     fn default() -> Self {
-        Self { directory: Directory::default(), slots: Vec::new() }
+        Self { table: Table::default() }
     }
 }
 
@@ -46,28 +54,31 @@ impl<K: Bits> Addresses<K> {
                 (history.settle(rows, |key| address(key).to_string(), |key| around(address(key))), 0)
             },
         );
-        let directory = Directory::of(rows.iter().map(|row| hash(row.key)));
+        let hashes: Vec<u32> = rows.iter().map(|row| hash(row.key)).collect();
         // The standard library turns the one vector into the other in its place.
-        let slot = |Entry { key, tag, .. }| Slot { key, tag };
-        let mut slots: Vec<Slot<K>> = rows.into_iter().map(slot).collect();
-        slots.shrink_to_fit();
-        Self { directory, slots }
+        let slots = rows.into_iter().map(|Entry { key, tag, .. }| Slot { key, tag }).collect();
+        Self { table: Table::of(slots, &hashes) }
     }
 
     /// What the rows of this address say.
     #[inline]
     pub(super) fn get(&self, address: K) -> Option<Resolution> {
-        let found = self.directory.find(&self.slots, hash(address), |slot| slot.key == address);
-        found.map(|slot| slot.tag.resolution())
+        self.table.find(hash(address), |slot| slot.key == address).map(|slot| slot.tag.resolution())
     }
 
     /// Every address and what it resolves to, in no order that means anything.
     pub(super) fn iter(&self) -> impl Iterator<Item = (K, Resolution)> {
-        self.slots.iter().map(|slot| (slot.key, slot.tag.resolution()))
+        self.table.iter().map(|slot| (slot.key, slot.tag.resolution()))
     }
 
     /// How many addresses there are.
     pub(super) fn len(&self) -> usize {
-        self.slots.len()
+        self.table.len()
+    }
+
+    /// Bytes that are taken.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.table.held()
     }
 }

@@ -1,7 +1,8 @@
 //! Addresses of each address space in as many bits as they have. Reads no text.
 
 use std::{
-    hash::Hash,
+    cmp::Ordering,
+    hash::{Hash, Hasher},
     net::{IpAddr, Ipv6Addr},
 };
 
@@ -14,6 +15,9 @@ const MAPPED: u128 = 0xffff << 32;
 pub(super) trait Bits: Copy + Ord + Hash {
     /// Which space.
     const FAMILY: Family;
+
+    /// The first address.
+    const ZERO: Self;
 
     /// Of the 128 bits of an address of this space.
     fn of(wide: u128) -> Self;
@@ -35,6 +39,7 @@ pub(super) trait Bits: Copy + Ord + Hash {
 
 impl Bits for u32 {
     const FAMILY: Family = Family::V4;
+    const ZERO: Self = 0;
 
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "what is cut off is the same for all")]
@@ -48,24 +53,42 @@ impl Bits for u32 {
     }
 }
 
-/// An IPv6 address. In halves, since what holds a `u128` is padded to a multiple of 16 bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Halves {
-    high: u64,
-    low: u64,
-}
+/// An IPv6 address. In bytes, since what holds a `u128` is padded to a multiple of 16.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Packed([u8; 16]);
 
-impl Bits for Halves {
+impl Bits for Packed {
     const FAMILY: Family = Family::V6;
+    const ZERO: Self = Self([0; 16]);
 
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "the low half is what is left")]
     fn of(wide: u128) -> Self {
-        Self { high: (wide >> 64) as u64, low: wide as u64 }
+        Self(wide.to_ne_bytes())
     }
 
     #[inline]
     fn wide(self) -> u128 {
-        u128::from(self.high) << 64 | u128::from(self.low)
+        u128::from_ne_bytes(self.0)
+    }
+}
+
+impl Ord for Packed {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.wide().cmp(&other.wide())
+    }
+}
+
+impl PartialOrd for Packed {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Hash for Packed {
+    #[inline]
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        hasher.write_u128(self.wide());
     }
 }

@@ -8,7 +8,7 @@ use hashbrown::{HashTable, hash_table::Entry as Place};
 use crate::engine::reference::{
     MAX_APPLICATIONS, Owner, Parsed, Reference, ReferenceError, Warning,
     addresses::Addresses,
-    bits::{Bits, Halves},
+    bits::{Bits, Packed},
     cidr::Blocks,
     csv,
     entry::Entry,
@@ -16,6 +16,7 @@ use crate::engine::reference::{
     host::{Family, Host, bits},
     names::NameRows,
     tag::Tag,
+    texts::Texts,
     validity::Period,
 };
 
@@ -25,7 +26,7 @@ pub(super) struct Builder {
     owners: Owners,
     names: NameRows,
     v4: Vec<Entry<u32>>,
-    v6: Vec<Entry<Halves>>,
+    v6: Vec<Entry<Packed>>,
     blocks: Blocks,
     history: History,
 }
@@ -55,6 +56,17 @@ impl Builder {
         }
     }
 
+    /// Bytes of names, addresses and blocks until they are settled, and four a row for their hashes, then. Room that
+    /// vectors have behind their rows was never written: it is no memory yet.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        let v4 = self.v4.len() * size_of::<Entry<u32>>();
+        let v6 = self.v6.len() * size_of::<Entry<Packed>>();
+        let most = self.names.len().max(self.v4.len()).max(self.v6.len());
+        let rows = v4 + v6 + self.names.held() + self.blocks.held();
+        rows + most * size_of::<u32>() + owners_held(&self.owners.list)
+    }
+
     /// Settles who owns each host.
     pub(super) fn finish(self) -> Result<Parsed, ReferenceError> {
         let applications = self.owners.applications();
@@ -67,9 +79,22 @@ impl Builder {
         let names = names.settle(&mut history);
         let v4 = Addresses::settle(v4, &mut history, around);
         let v6 = Addresses::settle(v6, &mut history, around);
+        let texts = (names.iter())
+            .chain(v4.iter().map(|(address, resolution)| (address.address().to_string(), resolution)))
+            .chain(v6.iter().map(|(address, resolution)| (address.address().to_string(), resolution)));
+        let texts = Texts::of(names.len() + v4.len() + v6.len(), texts);
         let History { timelines, warnings, .. } = history;
         Ok(Parsed {
-            reference: Reference { owners: owners.list, applications, names, v4, v6, blocks, timelines },
+            reference: Reference {
+                owners: owners.list,
+                applications,
+                names,
+                v4,
+                v6,
+                blocks,
+                timelines,
+                texts,
+            },
             warnings: warnings.kept.into_iter().map(|(_, warning)| warning).collect(),
             warnings_total: warnings.total,
         })
@@ -115,6 +140,13 @@ impl Owners {
         applications.shrink_to_fit();
         applications
     }
+}
+
+/// Bytes that owners take.
+#[cfg(test)]
+pub(super) fn owners_held(owners: &[Owner]) -> usize {
+    let text = |owner: &Owner| owner.application.capacity() + owner.contact.capacity();
+    size_of_val(owners) + owners.iter().map(text).sum::<usize>()
 }
 
 /// Lines and owners of a file fit 32 bits: its bytes and rows are bounded.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::engine::reference::{
     Resolution,
-    bits::{Bits, Halves},
+    bits::{Bits, Packed},
     entry::{self, Entry},
     history::History,
     host::{Block, Family, bits},
@@ -19,7 +19,7 @@ const NONE: u32 = u32::MAX;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Blocks {
     v4: Forest<u32>,
-    v6: Forest<Halves>,
+    v6: Forest<Packed>,
 }
 
 /// Blocks of one address space by their first address, the length of the prefix among the spare bits of the tag. Once
@@ -69,6 +69,13 @@ impl Blocks {
     /// How many blocks there are.
     pub(super) fn len(&self) -> usize {
         self.v4.nodes.len() + self.v6.nodes.len()
+    }
+
+    /// Bytes that are taken.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.v4.nodes.capacity() * size_of::<Entry<u32>>()
+            + self.v6.nodes.capacity() * size_of::<Entry<Packed>>()
     }
 }
 

@@ -35,6 +35,12 @@ impl Loader {
         }
     }
 
+    /// Bytes that the rows so far take, and will take while they are settled.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.builder.held()
+    }
+
     /// What the file says.
     ///
     /// # Errors

@@ -74,7 +74,7 @@ fn a_row_that_is_too_long_is_refused_and_not_kept() {
         let in_blocks = |csv: String| refusal(csv.into_bytes().chunks(block));
         assert_eq!(
             in_blocks(row(MAX_ROW_BYTES)),
-            "row 3: Contact has 1048568 characters: at most 1024 are taken"
+            "row 3: Contact has 1048569 characters: at most 1024 are taken"
         );
         assert_eq!(in_blocks(row(MAX_ROW_BYTES + 1)), "row 3: more than 1048576 bytes in one row");
     }
@@ -88,7 +88,7 @@ fn a_row_that_is_too_long_is_refused_and_not_kept() {
     );
     let open = "row 3: a quoted cell begins here and never ends";
     assert_eq!(refusal(long(b"Host,ApplicationName,Contact\na,A,\nb,B,\"", 200)), open);
-    let too_large = "the file has 268435495 bytes: at most 268435456 are read";
+    let too_large = "the file has 268435494 bytes: at most 268435456 are read";
     assert_eq!(refusal(long(b"Host,ApplicationName,Contact\na,A,\nb,B,", 256)), too_large);
     let mut rows = csv::Rows::default();
     for block in long(b"Host,ApplicationName,Contact\nb,B,\"", 10) {

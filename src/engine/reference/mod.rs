@@ -1,8 +1,9 @@
 //! Which application owns a host: the reference CSV, joined by name, address or CIDR block. Opens no file.
 //!
 //! The file comes in blocks, and nothing of it is kept but what the tables hold: an IPv4 address in four bytes, an IPv6
-//! address in sixteen, a name without its domain, and four bytes for the owner of each. A name is looked up as the log
-//! has it, and brought into canonical form only if it is not found; an address that is not found goes to the blocks.
+//! address in sixteen, a name without its domain, and four bytes for the owner of each; of few hosts their text as well.
+//! A name is looked up as the log has it, and brought into canonical form only if it is not found; an address that is not
+//! found goes to the blocks.
 
 mod addresses;
 mod bits;
@@ -10,7 +11,6 @@ mod build;
 mod cidr;
 mod csv;
 mod difference;
-mod directory;
 pub mod edit;
 #[cfg(test)]
 mod edit_tests;
@@ -21,6 +21,8 @@ mod host;
 mod loader;
 #[cfg(test)]
 mod loader_tests;
+#[cfg(test)]
+mod memory_tests;
 mod names;
 #[cfg(test)]
 mod oracle;
@@ -28,19 +30,22 @@ mod plain;
 mod sample;
 mod scan;
 mod split;
+mod table;
 mod tag;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod validity;
 
 use std::{fmt, net::IpAddr};
 
 use self::{
     addresses::Addresses,
-    bits::{Bits, Halves},
+    bits::{Bits, Packed},
     cidr::Blocks,
     host::{Family, Host},
     names::Names,
+    texts::Texts,
     validity::Timelines,
 };
 pub use self::{
@@ -106,9 +111,11 @@ pub struct Reference {
     applications: Vec<u32>,
     names: Names,
     v4: Addresses<u32>,
-    v6: Addresses<Halves>,
+    v6: Addresses<Packed>,
     blocks: Blocks,
     timelines: Timelines,
+    /// Of few names and addresses, once more.
+    texts: Texts,
 }
 
 /// A file that was accepted.
@@ -189,10 +196,7 @@ impl Reference {
     #[inline]
     #[must_use]
     pub fn resolve(&self, host: &[u8]) -> Resolution {
-        if let Some(address) = plain::address(host) {
-            return self.resolve_address(address);
-        }
-        self.names.get(host).unwrap_or_else(|| self.resolve_other(host))
+        self.texts.get(host).unwrap_or_else(|| self.resolve_text(host))
     }
 
     /// The owner at `time` of a host that resolved to `resolution`: an index into [`Self::owners`].
@@ -222,6 +226,22 @@ impl Reference {
     #[must_use]
     pub fn difference(&self, newer: &Self) -> Difference {
         Difference::between(self, newer)
+    }
+
+    /// Bytes that are taken.
+    #[cfg(test)]
+    fn held(&self) -> usize {
+        let applications = self.applications.capacity() * size_of::<u32>();
+        let hosts = self.names.held() + self.v4.held() + self.v6.held() + self.blocks.held();
+        hosts + self.texts.held() + self.timelines.held() + build::owners_held(&self.owners) + applications
+    }
+
+    #[inline]
+    fn resolve_text(&self, host: &[u8]) -> Resolution {
+        if let Some(address) = plain::address(host) {
+            return self.resolve_address(address);
+        }
+        self.names.get(host).unwrap_or_else(|| self.resolve_other(host))
     }
 
     /// What is written otherwise, if it can be a host at all.

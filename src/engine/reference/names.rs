@@ -9,24 +9,23 @@ use foldhash::fast::FixedState;
 
 use crate::engine::reference::{
     Resolution,
-    directory::{Directory, hash},
     entry::{self, Entry},
     history::History,
+    table::{self, Table, hash},
     tag::Tag,
 };
 
 /// Domains that are kept apart from the names in them; names in further ones are kept whole.
 const MAX_DOMAINS: usize = u16::MAX as usize;
 
-/// The last bits of a hash, kept beside each name; the first ones choose the bucket.
+/// The last bits of a hash, kept beside each name; the first ones choose its home.
 const HASH_BITS: u32 = (1 << Tag::SPARE_BITS) - 1;
 
-/// Names and their owners, those of one hash behind one another.
+/// Names and their owners.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
     text: Text,
-    directory: Directory,
-    slots: Vec<Slot>,
+    table: Table<Slot>,
 }
 
 /// Where the name is, whose it is and the last bits of its hash.
@@ -36,29 +35,38 @@ struct Slot {
     tag: Tag,
 }
 
+impl table::Slot for Slot {
+    const EMPTY: Self = Self { start: 0, tag: Tag::NONE };
+
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.tag.is_none()
+    }
+}
+
 impl Names {
     /// What the rows of this name say, given in canonical form.
     #[inline]
     pub(super) fn get(&self, name: &[u8]) -> Option<Resolution> {
         let hash = hash(name);
-        let alike = |slot: &Slot| slot.tag.spare() == hash & HASH_BITS;
-        let found = self.directory.find(&self.slots, hash, alike)?;
-        if self.text.is(found.start, name) {
-            return Some(found.tag.resolution());
-        }
-        let bucket = self.slots.get(self.directory.bucket(hash))?;
-        let found = bucket.iter().find(|slot| alike(slot) && self.text.is(slot.start, name));
-        found.map(|slot| slot.tag.resolution())
+        let is = |slot: &Slot| slot.tag.spare() == hash & HASH_BITS && self.text.is(slot.start, name);
+        self.table.find(hash, is).map(|slot| slot.tag.resolution())
     }
 
     /// Every name and what it resolves to, in no order that means anything.
     pub(super) fn iter(&self) -> impl Iterator<Item = (String, Resolution)> {
-        self.slots.iter().map(|slot| (self.text.whole(slot.start), slot.tag.resolution()))
+        self.table.iter().map(|slot| (self.text.whole(slot.start), slot.tag.resolution()))
     }
 
     /// How many names there are.
     pub(super) fn len(&self) -> usize {
-        self.slots.len()
+        self.table.len()
+    }
+
+    /// Bytes that are taken.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.table.held() + self.text.held()
     }
 }
 
@@ -104,6 +112,18 @@ impl NameRows {
         number
     }
 
+    /// How many rows there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Bytes that are written, but for the domains.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.text.heads.len() + self.rows.len() * size_of::<Entry<Key>>()
+    }
+
     /// One slot of each name.
     pub(super) fn settle(self, history: &mut History) -> Names {
         let Self { mut text, mut rows, numbers } = self;
@@ -116,16 +136,15 @@ impl NameRows {
             },
             |_, rows| (history.settle(rows, |key| text.whole(key.start), |_| Resolution::Unowned), 0),
         );
-        let directory = Directory::of(rows.iter().map(|row| row.key.hash));
+        let hashes: Vec<u32> = rows.iter().map(|row| row.key.hash).collect();
         // The standard library turns the one vector into the other in its place.
         let slot = |Entry { key: Key { hash, start }, tag, .. }| Slot {
             start,
             tag: tag.with_spare(hash & HASH_BITS),
         };
-        let mut slots: Vec<Slot> = rows.into_iter().map(slot).collect();
-        slots.shrink_to_fit();
+        let slots = rows.into_iter().map(slot).collect();
         text.heads.shrink_to_fit();
-        Names { text, directory, slots }
+        Names { text, table: Table::of(slots, &hashes) }
     }
 }
 
@@ -175,6 +194,13 @@ impl Text {
     fn whole(&self, start: u32) -> String {
         let (head, domain) = self.parts(start);
         String::from_utf8_lossy(&[head, domain].concat()).into_owned()
+    }
+
+    /// Bytes that are taken; of each domain also the two counters in front of it.
+    #[cfg(test)]
+    fn held(&self) -> usize {
+        let domain = |domain: &Arc<str>| size_of_val(domain) + 2 * size_of::<usize>() + domain.len();
+        self.heads.capacity() + self.domains.iter().map(domain).sum::<usize>()
     }
 }
 

@@ -4,6 +4,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// The longest IPv4 address.
+const MAX_V4: usize = "255.255.255.255".len();
+
 /// The longest IPv6 address without an IPv4 one in it.
 const MAX_V6: usize = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff".len();
 
@@ -44,45 +47,75 @@ pub(super) fn address(host: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// Four octets, of which each has a dot behind it. Without a branch on any byte, since each would be a guess.
+/// Four octets. Without a branch on any byte, since each would be a guess, and without one octet waiting for another.
 #[expect(clippy::cast_possible_truncation, reason = "an octet and its dot are in four bytes")]
 fn v4(host: &[u8]) -> Option<u32> {
-    let mut text = [0; 16];
-    let (digits, behind) = text.split_at_mut_checked(host.len())?;
-    digits.copy_from_slice(host);
-    *behind.first_mut()? = b'.';
-    let (mut rest, mut bits, mut wrong) = (u128::from_le_bytes(text), 0, false);
+    let text = dotted(host)?;
+    let mut dots = dots(text as u64) | dots((text >> 64) as u64) << 8;
+    let (mut begin, mut bits, mut wrong) = (0, 0, 0);
     for _ in 0..4 {
-        let octet = Octet::of(rest as u32);
-        rest >>= 8 * (octet.length + 1);
+        let dot = dots.trailing_zeros();
+        let octet = Octet::of((text >> (8 * begin % u128::BITS)) as u32, dot.wrapping_sub(begin));
         bits = bits << 8 | octet.value;
         wrong |= octet.wrong;
+        begin = dot + 1;
+        dots &= dots.wrapping_sub(1);
     }
-    (!wrong && rest == 0).then_some(bits)
+    (wrong | dots == 0).then_some(bits)
 }
 
-/// A number of up to three digits, in front of a dot.
+/// Up to 15 bytes, and a dot behind them.
+#[inline]
+fn dotted(host: &[u8]) -> Option<u128> {
+    if host.len() > MAX_V4 {
+        return None;
+    }
+    let both_ends = match (host.first_chunk(), host.last_chunk()) {
+        (Some(first), Some(last)) => {
+            let behind = 8 * (host.len() - 8);
+            u128::from(u64::from_le_bytes(*first)) | u128::from(u64::from_le_bytes(*last)) << behind
+        }
+        _ => {
+            let behind = 8 * host.len().checked_sub(4)?;
+            let (first, last) = (host.first_chunk()?, host.last_chunk()?);
+            u128::from(u32::from_le_bytes(*first)) | u128::from(u32::from_le_bytes(*last)) << behind
+        }
+    };
+    Some(both_ends | u128::from(b'.') << (8 * host.len()))
+}
+
+/// A bit for each of eight bytes that is a dot.
+#[inline]
+fn dots(text: u64) -> u32 {
+    const EACH: u64 = u64::from_le_bytes([1; 8]);
+    const LOW: u64 = EACH * 0x7f;
+    /// Moves the lowest bits of eight bytes into the highest byte.
+    const GATHER: u64 = 0x0102_0408_1020_4080;
+    let other = text ^ EACH * b'.' as u64;
+    let highest = !((other & LOW) + LOW | other | LOW);
+    ((highest >> 7).wrapping_mul(GATHER) >> 56) as u32
+}
+
+/// A number of up to three digits.
 struct Octet {
-    length: u32,
     value: u32,
-    wrong: bool,
+    /// Zero if it is one.
+    wrong: u32,
 }
 
 impl Octet {
-    /// Reads the first of four bytes.
+    /// Reads the first bytes of four.
     #[inline]
-    fn of(text: u32) -> Self {
-        let other = text ^ (EACH * u32::from(b'.'));
-        let dots = other.wrapping_sub(EACH) & !other & HIGH;
-        let length = dots.trailing_zeros() / 8;
+    fn of(text: u32, length: u32) -> Self {
         // The digits in the last bytes, zeros before them.
-        let unused = 8 * (4 - length) % 32;
-        let digits = (text ^ (EACH * u32::from(b'0'))) << unused;
+        let unused = 4_u32.wrapping_sub(length).wrapping_mul(8) % u32::BITS;
+        let digits = (text ^ EACH * u32::from(b'0')) << unused;
         let no_digits = ((digits & !HIGH) + EACH * 0x76 | digits) & HIGH;
         let [_, hundreds, tens, ones] = digits.to_le_bytes().map(u32::from);
         let value = hundreds * 100 + tens * 10 + ones;
-        let zero_first = length > 1 && text & 0xff == u32::from(b'0');
-        Self { length, value, wrong: dots == 0 || length == 0 || no_digits != 0 || zero_first || value > 255 }
+        let too_long = u32::from(length.wrapping_sub(1) > 2);
+        let zero_first = u32::from(length != 1) & u32::from(text & 0xff == u32::from(b'0'));
+        Self { value, wrong: no_digits | too_long | zero_first | value >> 8 }
     }
 }
 

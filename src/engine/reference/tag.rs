@@ -7,7 +7,7 @@ const INDEX_BITS: u32 = 21;
 const TIMED: u32 = 1 << INDEX_BITS;
 const SPARE_SHIFT: u32 = INDEX_BITS + 1;
 
-const _: () = assert!(MAX_ROWS <= 1 << INDEX_BITS);
+const _: () = assert!(MAX_ROWS < 1 << INDEX_BITS);
 
 /// An index, whether time matters, and ten bits for the table to use. A row's tag names its owner, and says whether
 /// the row has a validity. A settled host's tag names its owner or, if that depends on the time, its timeline.
@@ -16,6 +16,9 @@ pub(super) struct Tag(u32);
 
 impl Tag {
     pub(super) const SPARE_BITS: u32 = u32::BITS - SPARE_SHIFT;
+
+    /// Of no host: names a timeline that does not exist.
+    pub(super) const NONE: Self = Self(TIMED | (TIMED - 1));
 
     pub(super) fn new(index: u32, timed: bool) -> Self {
         Self(index & (TIMED - 1) | if timed { TIMED } else { 0 })
@@ -26,8 +29,13 @@ impl Tag {
         match resolution {
             Resolution::Owned(owner) => Self::new(owner, false),
             Resolution::ByTime(timeline) => Self::new(timeline, true),
-            Resolution::Unowned => Self::new(TIMED - 1, true), // a timeline that does not exist
+            Resolution::Unowned => Self::NONE,
         }
+    }
+
+    #[inline]
+    pub(super) fn is_none(self) -> bool {
+        self.with_spare(0) == Self::NONE
     }
 
     /// Of a settled host.

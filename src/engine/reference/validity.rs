@@ -87,6 +87,12 @@ impl Timelines {
         }
     }
 
+    /// Bytes that are taken.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.steps.capacity() * size_of::<Step>() + self.lines.capacity() * size_of::<Timeline>()
+    }
+
     /// The host's own steps, gaps as they are.
     pub(super) fn steps(&self, index: u32) -> &[Step] {
         let Some(line) = self.lines.get(index as usize) else { return &[] };
