@@ -11,7 +11,7 @@ use crate::engine::reference::{
     bits::{Bits, Packed},
     cidr::Blocks,
     csv,
-    entry::Entry,
+    entry::{self, Entry},
     history::History,
     host::{Family, Host, bits},
     names::NameRows,
@@ -43,8 +43,8 @@ impl Builder {
         match &row.host {
             Host::Name(name) => self.names.add(name, tag, line),
             Host::Address(address) => match bits(*address) {
-                (Family::V4, bits) => self.v4.push(Entry { key: Bits::of(bits), tag, line }),
-                (Family::V6, bits) => self.v6.push(Entry { key: Bits::of(bits), tag, line }),
+                (Family::V4, bits) => entry::push(&mut self.v4, Entry { key: Bits::of(bits), tag, line }),
+                (Family::V6, bits) => entry::push(&mut self.v6, Entry { key: Bits::of(bits), tag, line }),
             },
             Host::Block(block, cleared) => {
                 if *cleared {

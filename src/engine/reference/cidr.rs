@@ -71,11 +71,10 @@ impl Blocks {
         self.v4.nodes.len() + self.v6.nodes.len()
     }
 
-    /// Bytes that are taken.
+    /// Bytes that are written.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.v4.nodes.capacity() * size_of::<Entry<u32>>()
-            + self.v6.nodes.capacity() * size_of::<Entry<Packed>>()
+        size_of_val(self.v4.nodes.as_slice()) + size_of_val(self.v6.nodes.as_slice())
     }
 }
 
@@ -88,7 +87,7 @@ impl<K> Default for Forest<K> {
 impl<K: Bits> Forest<K> {
     fn add(&mut self, block: Block, tag: Tag, line: u32) {
         let tag = tag.with_spare(block.length.into());
-        self.nodes.push(Entry { key: K::of(block.first), tag, line });
+        entry::push(&mut self.nodes, Entry { key: K::of(block.first), tag, line });
     }
 
     fn settle(&mut self, history: &mut History) {

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::engine::reference::tag::Tag;
+use crate::engine::reference::{MAX_ROWS, tag::Tag};
 
 /// A row of a host; once settled, the host.
 #[derive(Clone, Copy, Debug)]
@@ -11,6 +11,23 @@ pub(super) struct Entry<K> {
     pub(super) tag: Tag,
     /// The line of the file; once settled, what the table makes of it.
     pub(super) line: u32,
+}
+
+/// From so many things on, there is room for all that can come.
+const MANY: usize = 1 << 14;
+
+/// Makes room for as many things as can come, once there are many. Room that nobody writes is no memory, but what grows
+/// step by step is copied at each, and leaves its copies behind.
+pub(super) fn make_room<T>(things: &mut Vec<T>, most: usize) {
+    if things.len() >= MANY && things.capacity() < most {
+        things.reserve_exact(most - things.len());
+    }
+}
+
+/// Adds a row of a file.
+pub(super) fn push<K>(rows: &mut Vec<Entry<K>>, row: Entry<K>) {
+    make_room(rows, MAX_ROWS);
+    rows.push(row);
 }
 
 /// Sorts rows host by host, and those of each in the order of the file, and leaves one entry a host, with the tag and

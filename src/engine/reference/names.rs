@@ -18,6 +18,9 @@ use crate::engine::reference::{
 /// Domains that are kept apart from the names in them; names in further ones are kept whole.
 const MAX_DOMAINS: usize = u16::MAX as usize;
 
+/// Bytes that the names of most files have at most, but for their domains.
+const TEXT: usize = 64 << 20;
+
 /// The last bits of a hash, kept beside each name; the first ones choose its home.
 const HASH_BITS: u32 = (1 << Tag::SPARE_BITS) - 1;
 
@@ -93,7 +96,7 @@ impl NameRows {
             0 => self.text.push(name, 0),
             number => self.text.push(head, number),
         };
-        self.rows.push(Entry { key: Key { hash: hash(name.as_bytes()), start }, tag, line });
+        entry::push(&mut self.rows, Entry { key: Key { hash: hash(name.as_bytes()), start }, tag, line });
     }
 
     /// The number of a domain, dot included. Of none it is 0, and of those that find no room, now or later.
@@ -161,6 +164,7 @@ impl Text {
     /// Puts a name in, and returns where it is. Names have at most 253 bytes, and all of a file fit 32 bits.
     fn push(&mut self, head: &str, domain: u16) -> u32 {
         let start = u32::try_from(self.heads.len()).unwrap_or(u32::MAX);
+        entry::make_room(&mut self.heads, TEXT);
         let [low, high] = domain.to_le_bytes();
         self.heads.extend_from_slice(&[low, high, u8::try_from(head.len()).unwrap_or(u8::MAX)]);
         self.heads.extend_from_slice(head.as_bytes());

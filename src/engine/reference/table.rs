@@ -40,8 +40,9 @@ impl<T: Slot> Table<T> {
         // With so many slots before the homes, no thing moves towards the beginning.
         let too_low = (0..).zip(hashes).map(|(index, &hash)| usize::saturating_sub(index, home(hash, homes)));
         let before = too_low.max().unwrap_or(0);
-        slots.reserve_exact((before + homes).saturating_sub(count));
+        slots.reserve_exact((before + homes).saturating_sub(slots.len()));
         slots.resize(before + homes, T::EMPTY);
+        slots.shrink_to_fit();
         let mut taken = slots.len();
         for (index, &hash) in hashes.iter().enumerate().rev() {
             taken = (before + home(hash, homes)).min(taken - 1);
