@@ -1,11 +1,15 @@
-//! How fast one core takes lines apart: bytes a second, and so lines. Counts and joins nothing.
+//! How fast one core takes lines apart: bytes a second, and so lines; and how fast it finds who owns a host among a million
+//! rows. Counts nothing.
 
 mod data;
 
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use logtally::engine::format::{LogFormat, StampCache};
+use logtally::engine::{
+    format::{LogFormat, StampCache},
+    reference::Reference,
+};
 
 use data::{Dice, combined};
 
@@ -60,5 +64,41 @@ fn benches(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(parse, benches);
+/// Hosts that the rows own, and some that nobody does, in no order.
+fn resolve(criterion: &mut Criterion) {
+    const HOSTS: usize = 100_000;
+    let name = |n: u64| {
+        format!("ip-10-{}-{}-{}.eu-west-{}.compute.internal", n >> 16, n >> 8 & 0xff, n & 0xff, n % 3)
+    };
+    let v4 = |n: u64| format!("10.{}.{}.{}", n >> 16 & 0xff, n >> 8 & 0xff, n & 0xff);
+    let v6 = |n: u64| format!("2001:db8:{:x}:{:x}::{:x}", n >> 16, n & 0xffff, n * 40_503 & 0xffff);
+    let nobody = |n: u64| format!("192.{}.{}.{}", n >> 16 & 0xff, n >> 8 & 0xff, n & 0xff);
+    let kinds: [(&str, HostOf<'_>, HostOf<'_>, &str); 6] = [
+        ("ipv4", &v4, &v4, ""),
+        ("ipv6", &v6, &v6, ""),
+        ("names", &name, &name, ""),
+        ("ipv4 in blocks", &v4, &v4, "/32"),
+        ("ipv6 in blocks", &v6, &v6, "/128"),
+        ("ipv4 of nobody", &v4, &nobody, ""),
+    ];
+    for rows in [2_400, 1_000_000] {
+        let mut group = criterion.benchmark_group(format!("resolve/{rows}"));
+        group.throughput(Throughput::Elements(HOSTS as u64));
+        for (what, owned, host, prefix) in kinds {
+            let row = |n: u64| format!("{}{prefix},App{},\n", owned(n), n % 60);
+            let csv = format!("Host,ApplicationName,Contact\n{}", (0..rows).map(row).collect::<String>());
+            let Ok(parsed) = Reference::parse(csv.as_bytes()) else { continue };
+            let mut dice = Dice(7);
+            let hosts: Vec<String> = (0..HOSTS).map(|_| host(dice.roll(rows))).collect();
+            let resolve = |host: &String| drop(black_box(parsed.reference.resolve(host.as_bytes())));
+            group.bench_function(what, |bencher| bencher.iter(|| hosts.iter().for_each(resolve)));
+        }
+        group.finish();
+    }
+}
+
+/// Makes a host of a number.
+type HostOf<'a> = &'a dyn Fn(u64) -> String;
+
+criterion_group!(parse, benches, resolve);
 criterion_main!(parse);

@@ -2,13 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use tokio::task::spawn_blocking;
 
 use crate::{
-    backend::{BackendError, ReferenceStore, Version},
+    backend::{BackendError, ReferenceStore, Sink, Version},
     engine::reference::{
-        Difference, Parsed, Reference, ReferenceError, Warning,
+        Difference, Loader, Parsed, Reference, ReferenceError, Warning,
         edit::{self, EditError, Edited},
     },
 };
@@ -58,8 +57,8 @@ impl<S: ReferenceStore> Watched<S> {
     /// # Errors
     /// If it cannot be read, or is refused.
     pub async fn open(mut store: S) -> Result<Self> {
-        let (seen, content) = fetch(&mut store).await?;
-        let parsed = parse(content).await?;
+        let (seen, loader) = fetch(&mut store, Loader::default()).await?;
+        let parsed = finish(loader).await?;
         report(&parsed);
         Ok(Self {
             store,
@@ -95,7 +94,7 @@ impl<S: ReferenceStore> Watched<S> {
     /// If the file cannot be read or is refused; the last good one stays in force. The same trouble is an error once,
     /// and until it is over [`Self::trouble`] tells it.
     pub async fn refresh(&mut self) -> Result<Option<Difference>> {
-        let fetched = match self.store.fetch(Some(&self.seen)).await {
+        let fetched = match self.store.fetch(Some(&self.seen), Loader::default()).await {
             Ok(fetched) => fetched,
             Err(error) => {
                 let news = self.unreachable.replace(error.to_string());
@@ -103,10 +102,10 @@ impl<S: ReferenceStore> Watched<S> {
             }
         };
         self.unreachable = None;
-        let Some((version, content)) = fetched else {
+        let Some((version, loader)) = fetched else {
             return Ok(None);
         };
-        let parsed = parse(content).await;
+        let parsed = finish(loader).await;
         self.seen = version;
         let parsed = parsed.inspect_err(|error| self.refused = Some(error.to_string()))?;
         report(&parsed);
@@ -140,7 +139,7 @@ pub async fn remove<S: ReferenceStore>(store: &mut S, host: &str) -> Result<Outc
 /// # Errors
 /// If the file cannot be read, or is refused.
 pub async fn list<S: ReferenceStore>(store: &mut S) -> Result<Vec<Listed>> {
-    let (_, content) = fetch(store).await?;
+    let (_, content) = fetch(store, Vec::new()).await?;
     edit::list(&content).map_err(Error::Refused)
 }
 
@@ -172,7 +171,7 @@ async fn try_edit<S: ReferenceStore>(
     new: Option<&[u8]>,
     edit: &(impl Fn(&[u8]) -> Result<Edited, EditError> + Sync),
 ) -> Result<Outcome> {
-    let missing = match fetch(store).await {
+    let missing = match fetch(store, Vec::new()).await {
         Ok((version, file)) => {
             let edited = edit(&file)?;
             if let Some(content) = edited.content {
@@ -189,7 +188,7 @@ async fn try_edit<S: ReferenceStore>(
         Ok(()) => Ok(outcome),
         Err(BackendError::Busy { .. }) => {
             // It is there: made by somebody else just now, or what failed above fails still.
-            fetch(store).await?;
+            fetch(store, Vec::new()).await?;
             Err(BackendError::Busy { why: missing.to_string() }.into())
         }
         Err(error) => Err(error.into()),
@@ -203,17 +202,17 @@ fn pause(attempt: u32) -> Duration {
     bound.mul_f64(f64::from(random) / f64::from(u32::MAX))
 }
 
-async fn fetch<S: ReferenceStore>(store: &mut S) -> Result<(Version, Bytes)> {
-    let fetched = store.fetch(None).await?;
+async fn fetch<S: ReferenceStore, T: Sink>(store: &mut S, sink: T) -> Result<(Version, T)> {
+    let fetched = store.fetch(None, sink).await?;
     fetched.ok_or_else(|| {
         let what = "reference data: the store has nothing to give".to_owned();
         BackendError::Failed { what, source: None }.into()
     })
 }
 
-/// Parses off the runtime's threads: a large file takes its time.
-async fn parse(content: Bytes) -> Result<Parsed> {
-    match spawn_blocking(move || Reference::parse(&content)).await {
+/// Settles what was read, off the runtime's threads: for a large file it takes its time.
+async fn finish(loader: Loader) -> Result<Parsed> {
+    match spawn_blocking(move || loader.finish()).await {
         Ok(parsed) => parsed.map_err(Error::Refused),
         Err(ended) => Err(BackendError::Failed {
             what: "reference data: parsing was cut off".to_owned(),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 /// Values that differ from line to line but not from run to run (an LCG with Knuth's constants).
-pub(crate) struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
     /// From 0 to less than `sides`.

@@ -9,7 +9,7 @@ use crate::backend::aws::{self, Aws, Clients, Object};
 use crate::{
     app::{Error, Exit, settings},
     backend::{
-        ReferenceStore, Version,
+        ReferenceStore, Sink, Version,
         embedded::{Embedded, reference::CsvFile},
     },
     clock::Clock,
@@ -142,11 +142,15 @@ async fn in_s3(location: &str) -> Result<ReferencePlace, Error> {
 }
 
 impl ReferenceStore for ReferencePlace {
-    async fn fetch(&mut self, known: Option<&Version>) -> crate::backend::Result<Option<(Version, Bytes)>> {
+    async fn fetch<S: Sink>(
+        &mut self,
+        known: Option<&Version>,
+        sink: S,
+    ) -> crate::backend::Result<Option<(Version, S)>> {
         match self {
-            Self::File(file) => file.fetch(known).await,
+            Self::File(file) => file.fetch(known, sink).await,
             #[cfg(feature = "aws")]
-            Self::S3(object) => object.fetch(known).await,
+            Self::S3(object) => object.fetch(known, sink).await,
         }
     }
 

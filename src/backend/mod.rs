@@ -10,6 +10,7 @@ pub mod embedded;
 mod error;
 pub mod lease;
 mod record;
+mod reference;
 pub mod retry;
 mod stored;
 mod stream;
@@ -17,10 +18,10 @@ pub mod work;
 
 use std::{fmt, future::Future, time::Duration};
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use error::{BackendError, Loss};
+pub use reference::{ReferenceStore, Sink, Version};
 pub use stored::{StoredCheckpoint, StoredLease};
 pub use stream::{Append, Batch, Incoming, Outgoing, SourceState, StartAt, StreamReader, StreamWriter};
 
@@ -244,28 +245,6 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// Where the reference data `location` (a path, here) is kept.
     fn reference(&self, location: &str) -> impl Future<Output = Result<Self::Reference>> + Send;
-}
-
-/// A version of an object: its `ETag`, or what stands for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version(pub String);
-
-/// One object that holds the reference data.
-pub trait ReferenceStore: Send + 'static {
-    /// The object and its version; `None` if `known` is still its version. A missing object is
-    /// [`BackendError::Failed`].
-    fn fetch(
-        &mut self,
-        known: Option<&Version>,
-    ) -> impl Future<Output = Result<Option<(Version, Bytes)>>> + Send;
-
-    /// Replaces the object if `expected` is still its version (`None`: if there is none yet), atomically; else
-    /// [`BackendError::Busy`].
-    fn replace(
-        &mut self,
-        expected: Option<&Version>,
-        content: Bytes,
-    ) -> impl Future<Output = Result<()>> + Send;
 }
 
 /// Keeps the state of a stage's shards, and says which of them are for this process to read.

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use logtally::{
     backend::{
-        Backend, Backlog, Datum, ReferenceStore, Result, SequenceNumber, Shard, ShardId, Stage, StartAt,
-        Stream, Version,
+        Backend, Backlog, Datum, ReferenceStore, Result, SequenceNumber, Shard, ShardId, Sink, Stage,
+        StartAt, Stream, Version,
     },
     engine::time::Timestamp,
 };
@@ -101,7 +101,7 @@ impl Backend for Ports {
 pub(crate) struct NoReference;
 
 impl ReferenceStore for NoReference {
-    async fn fetch(&mut self, _known: Option<&Version>) -> Result<Option<(Version, Bytes)>> {
+    async fn fetch<S: Sink>(&mut self, _known: Option<&Version>, _sink: S) -> Result<Option<(Version, S)>> {
         Err(failed("reference data"))
     }
 

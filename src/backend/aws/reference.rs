@@ -11,7 +11,7 @@ use aws_sdk_s3::{
 use bytes::Bytes;
 
 use crate::{
-    backend::{BackendError, ReferenceStore, Result, Version, aws::error::Call},
+    backend::{BackendError, ReferenceStore, Result, Sink, Version, aws::error::Call},
     engine::reference::MAX_BYTES,
 };
 
@@ -68,7 +68,7 @@ impl Object {
 }
 
 impl ReferenceStore for Object {
-    async fn fetch(&mut self, known: Option<&Version>) -> Result<Option<(Version, Bytes)>> {
+    async fn fetch<S: Sink>(&mut self, known: Option<&Version>, sink: S) -> Result<Option<(Version, S)>> {
         let call = self.client.get_object().bucket(&self.name.bucket).key(&self.name.key);
         let found = match call.set_if_none_match(known.map(|known| known.0.clone())).send().await {
             Ok(found) => found,
@@ -86,7 +86,7 @@ impl ReferenceStore for Object {
         if found.content_length.and_then(|length| usize::try_from(length).ok()) > Some(MAX_BYTES) {
             return Err(self.too_large());
         }
-        Ok(Some((version, self.content(found.body).await?)))
+        Ok(Some((version, self.read(found.body, sink).await?)))
     }
 
     async fn replace(&mut self, expected: Option<&Version>, content: Bytes) -> Result<()> {
@@ -109,16 +109,18 @@ impl ReferenceStore for Object {
 }
 
 impl Object {
-    async fn content(&self, mut body: ByteStream) -> Result<Bytes> {
-        let mut content = Vec::new();
+    async fn read<S: Sink>(&self, mut body: ByteStream, mut sink: S) -> Result<S> {
+        sink.begin();
+        let mut bytes = 0;
         let cut_off = |error| BackendError::Busy { why: format!("{}: {error}", self.name) };
         while let Some(part) = body.try_next().await.map_err(cut_off)? {
-            if content.len() + part.len() > MAX_BYTES {
+            bytes += part.len();
+            if bytes > MAX_BYTES {
                 return Err(self.too_large());
             }
-            content.extend_from_slice(&part);
+            sink.push(&part);
         }
-        Ok(content.into())
+        Ok(sink)
     }
 
     fn fault<E>(&self, action: &'static str, error: SdkError<E, HttpResponse>) -> BackendError

@@ -1,4 +1,4 @@
-//! The reference data as a CSV file on disk: read whole, replaced whole. Knows nothing of what is in it.
+//! The reference data as a CSV file on disk: read block by block, replaced whole. Knows nothing of what is in it.
 //!
 //! A version is the content's MD5, as an `ETag` of S3 is, so that two editors are told apart however fast they write.
 //! A replacement is written beside the file, synced and renamed over it, under a lock (`flock`) of the file itself:
@@ -6,7 +6,7 @@
 
 use std::{
     fs::{self, File, Metadata, OpenOptions, TryLockError},
-    io::{self, ErrorKind, Read, Write},
+    io::{self, ErrorKind, Read, Seek, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
     time::Duration,
@@ -16,12 +16,15 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 
 use crate::{
-    backend::{BackendError, ReferenceStore, Result, Version},
+    backend::{BackendError, ReferenceStore, Result, Sink, Version},
     engine::reference::MAX_BYTES,
 };
 
 /// How long a changed file must stay as it is before it is read again: who writes it in place is not yet done.
 const SETTLE: Duration = Duration::from_millis(100);
+
+/// Bytes that are read at once.
+const BLOCK: usize = 256 * 1024;
 
 /// How many times a file is looked at until it stays as it is; then [`BackendError::Busy`].
 const LOOKS: usize = 50;
@@ -45,7 +48,7 @@ impl CsvFile {
 }
 
 impl ReferenceStore for CsvFile {
-    async fn fetch(&mut self, known: Option<&Version>) -> Result<Option<(Version, Bytes)>> {
+    async fn fetch<S: Sink>(&mut self, known: Option<&Version>, mut sink: S) -> Result<Option<(Version, S)>> {
         for _ in 0..LOOKS {
             let mut looked = None;
             if let Some(known) = known {
@@ -57,15 +60,21 @@ impl ReferenceStore for CsvFile {
                 looked = Some(stamp);
                 tokio::time::sleep(SETTLE).await;
             }
-            let (before, after, version, content) =
-                self.blocking(|path| read(path).map_err(|error| unreadable(path, error))).await?;
+            let expected = known.cloned();
+            let read = self.blocking(move |path| {
+                let read =
+                    read(path, expected.as_ref(), &mut sink).map_err(|error| unreadable(path, error))?;
+                Ok((read, sink))
+            });
+            let (before, after, version);
+            ((before, after, version), sink) = read.await?;
             if before != after || looked.is_some_and(|looked| looked != before) {
                 continue;
             }
             if looked.is_some() {
                 self.settled = Some((before, version.clone()));
             }
-            return Ok((known != Some(&version)).then_some((version, content)));
+            return Ok((known != Some(&version)).then_some((version, sink)));
         }
         Err(busy(&self.path, "is being written all the time: replace it by a rename instead"))
     }
@@ -106,22 +115,54 @@ fn open(path: &Path) -> io::Result<(File, Metadata)> {
     Ok((file, metadata))
 }
 
-/// The whole file with its stamps before and after reading, and its version.
-fn read(path: &Path) -> io::Result<(Stamp, Stamp, Version, Bytes)> {
-    let (file, before) = open(path)?;
-    let content = content(&file)?;
-    let after = file.metadata()?;
-    let version = version(&content);
-    Ok((stamp(&before), stamp(&after), version, content.into()))
+/// Reads the file into `sink`, unless it has the version `known`: its stamps before and after, and its version.
+fn read(path: &Path, known: Option<&Version>, sink: &mut impl Sink) -> io::Result<(Stamp, Stamp, Version)> {
+    let (mut file, before) = open(path)?;
+    let mut version = None;
+    if let Some(known) = known {
+        version = Some(version_of(&file)?).filter(|version| version == known);
+        file.rewind()?;
+    }
+    let version = match version {
+        Some(known) => known,
+        None => read_all(&file, sink)?,
+    };
+    Ok((stamp(&before), stamp(&file.metadata()?), version))
 }
 
-fn content(file: &File) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    file.take(MAX_BYTES as u64 + 1).read_to_end(&mut content)?;
-    if content.len() > MAX_BYTES {
-        return Err(io::Error::other(format!("it has over {MAX_BYTES} bytes")));
+/// Reads the open file into `sink`: its version.
+fn read_all(file: &File, sink: &mut impl Sink) -> io::Result<Version> {
+    sink.begin();
+    let mut digest = Md5::new();
+    blocks(file, |block| {
+        digest.update(block);
+        sink.push(block);
+    })?;
+    Ok(named(digest))
+}
+
+/// The version of the open file.
+fn version_of(file: &File) -> io::Result<Version> {
+    let mut digest = Md5::new();
+    blocks(file, |block| digest.update(block))?;
+    Ok(named(digest))
+}
+
+fn blocks(mut file: &File, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+    let (mut block, mut bytes) = (vec![0; BLOCK], 0);
+    loop {
+        let read = match file.read(&mut block) {
+            Ok(0) => return Ok(()),
+            Ok(read) => read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        bytes += read;
+        if bytes > MAX_BYTES {
+            return Err(io::Error::other(format!("it has over {MAX_BYTES} bytes")));
+        }
+        each(block.get(..read).unwrap_or_default());
     }
-    Ok(content)
 }
 
 fn stamp(metadata: &Metadata) -> Stamp {
@@ -129,8 +170,8 @@ fn stamp(metadata: &Metadata) -> Stamp {
     (metadata.dev(), metadata.ino(), metadata.len(), times)
 }
 
-fn version(content: &[u8]) -> Version {
-    let digest: [u8; 16] = Md5::digest(content).into();
+fn named(digest: Md5) -> Version {
+    let digest: [u8; 16] = digest.finalize().into();
     Version(format!("{:032x}", u128::from_be_bytes(digest)))
 }
 
@@ -157,7 +198,7 @@ fn replace_locked(path: &Path, locked: &File, expected: &Version, new: &[u8]) ->
     let metadata = locked.metadata().map_err(cannot)?;
     let identity = |metadata: &Metadata| (metadata.dev(), metadata.ino());
     let still_there = fs::metadata(path).is_ok_and(|now| identity(&now) == identity(&metadata));
-    if !still_there || version(&content(locked).map_err(cannot)?) != *expected {
+    if !still_there || version_of(locked).map_err(cannot)? != *expected {
         return Err(changed(path));
     }
     let beside = Beside::write(path, new, Some(&metadata)).map_err(cannot)?;
@@ -248,119 +289,4 @@ fn failed(path: &Path, what: &str, error: io::Error) -> BackendError {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::{chown, symlink};
-
-    use super::*;
-
-    async fn fetched(store: &mut CsvFile) -> (Version, Bytes) {
-        store.fetch(None).await.unwrap().unwrap()
-    }
-
-    fn file(content: &str) -> (tempfile::TempDir, PathBuf) {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("hosts.csv");
-        fs::write(&path, content).unwrap();
-        (directory, path)
-    }
-
-    fn is_busy<T>(result: &Result<T>) -> bool {
-        matches!(result, Err(BackendError::Busy { .. }))
-    }
-
-    #[tokio::test]
-    async fn only_the_expected_version_is_replaced() {
-        let (directory, path) = file("");
-        fs::remove_file(&path).unwrap();
-        let mut store = CsvFile::new(&path);
-        let nothing = version(b"");
-        assert!(is_busy(&store.replace(Some(&nothing), Bytes::new()).await)); // there is none
-        store.replace(None, Bytes::from("one")).await.unwrap();
-        assert!(is_busy(&store.replace(None, Bytes::from("two")).await)); // there is one
-        let (one, content) = fetched(&mut store).await;
-        assert_eq!(content, "one");
-        store.replace(Some(&one), Bytes::from("two")).await.unwrap();
-        assert!(is_busy(&store.replace(Some(&one), Bytes::from("six")).await)); // there is another
-        assert_eq!(fs::read(&path).unwrap(), b"two");
-        assert_eq!(store.fetch(Some(&one)).await.unwrap().unwrap().1, "two");
-        let (two, _) = fetched(&mut store).await;
-        for _ in 0..2 {
-            assert!(store.fetch(Some(&two)).await.unwrap().is_none());
-        }
-        fs::remove_file(&path).unwrap();
-        assert!(matches!(store.fetch(Some(&two)).await, Err(BackendError::Failed { .. })));
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
-    }
-
-    #[tokio::test]
-    async fn who_holds_the_lock_edits_alone() {
-        let (_directory, path) = file("one");
-        let mut store = CsvFile::new(&path);
-        let (one, _) = fetched(&mut store).await;
-        let holder = File::open(&path).unwrap();
-        holder.lock().unwrap();
-        let result = store.replace(Some(&one), Bytes::from("two")).await;
-        let message = result.unwrap_err().to_string();
-        assert!(message.ends_with("hosts.csv is being edited by somebody else"));
-        drop(holder);
-        store.replace(Some(&one), Bytes::from("two")).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_file_that_is_still_being_written_is_not_taken() {
-        let (_directory, path) = file("Host\n");
-        let mut store = CsvFile::new(&path);
-        let (known, _) = fetched(&mut store).await;
-        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
-        let write = async {
-            for _ in 0..40 {
-                file.write_all(b"web1,A\n").unwrap();
-                tokio::time::sleep(SETTLE / 20).await;
-            }
-        };
-        let (fetched, ()) = tokio::join!(store.fetch(Some(&known)), write);
-        assert_eq!(fetched.unwrap().unwrap().1.len(), 5 + 40 * 7);
-    }
-
-    #[test]
-    fn a_lock_of_a_file_that_was_renamed_over_does_not_count() {
-        let (directory, path) = file("one");
-        let other = directory.path().join("other.csv");
-        let late = File::open(&path).unwrap();
-        fs::write(&other, "two").unwrap();
-        fs::rename(&other, &path).unwrap();
-        late.lock().unwrap();
-        assert!(is_busy(&replace_locked(&path, &late, &version(b"one"), b"six")));
-        assert_eq!(fs::read(&path).unwrap(), b"two");
-    }
-
-    #[tokio::test]
-    async fn owner_permissions_and_link_stay_as_they_are() {
-        let (directory, path) = file("one");
-        let link = directory.path().join("link.csv");
-        symlink("hosts.csv", &link).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        let _ = chown(&path, Some(4_321), Some(1_234)); // for root only
-        let before = fs::metadata(&path).unwrap();
-        let mut store = CsvFile::new(&link);
-        let (one, _) = fetched(&mut store).await;
-        store.replace(Some(&one), Bytes::from("two")).await.unwrap();
-        let after = fs::metadata(&path).unwrap();
-        assert_ne!(before.ino(), after.ino(), "not written in place");
-        assert_eq!((before.mode(), before.uid(), before.gid()), (after.mode(), after.uid(), after.gid()));
-        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-        assert_eq!(fs::read(&path).unwrap(), b"two");
-    }
-
-    #[tokio::test]
-    async fn what_never_ends_or_is_too_large_is_not_read() {
-        let error = CsvFile::new("/dev/zero").fetch(None).await.unwrap_err();
-        let message = "/dev/zero cannot be read: it is no regular file";
-        assert_eq!(error.to_string(), message);
-        let (_directory, path) = file("");
-        let size = OpenOptions::new().write(true).open(&path).unwrap();
-        size.set_len(MAX_BYTES as u64 + 1).unwrap();
-        let message = CsvFile::new(&path).fetch(None).await.unwrap_err().to_string();
-        assert!(message.ends_with("hosts.csv cannot be read: it has over 268435456 bytes"));
-    }
-}
+mod tests;

@@ -1,166 +1,108 @@
-//! Rows in, `Reference` out: groups the rows of each host and settles who owns it. Reads no CSV.
+//! Rows in, `Reference` out: hands each row to the table of its kind, and numbers the owners. Reads no CSV.
 
-use std::{fmt, hash::BuildHasher};
+use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
-use hashbrown::{HashTable, hash_table::Entry};
+use hashbrown::{HashTable, hash_table::Entry as Place};
 
 use crate::engine::reference::{
-    MAX_APPLICATIONS, Owner, Parsed, Reference, ReferenceError, Resolution, Warning,
+    MAX_APPLICATIONS, Owner, Parsed, Reference, ReferenceError, Warning,
+    addresses::Addresses,
+    bits::{Bits, Packed},
     cidr::Blocks,
     csv,
-    error::row_at,
-    host::{Block, Host},
-    sample::Sample,
-    table::HostTable,
-    validity::{Claim, Period, Timelines},
+    entry::{self, Entry},
+    history::History,
+    host::{Family, Host, bits},
+    names::NameRows,
+    tag::Tag,
+    texts::Texts,
+    validity::Period,
 };
 
-/// Collects rows. Row numbers and offsets fit 32 bits because rows and bytes of a file are bounded.
-#[derive(Default)]
+/// Collects rows.
+#[derive(Debug, Default)]
 pub(super) struct Builder {
     owners: Owners,
-    /// Each name and address, and its last row.
-    hosts: HostTable<u32>,
-    blocks: Vec<(Block, u32)>,
+    names: NameRows,
+    v4: Vec<Entry<u32>>,
+    v6: Vec<Entry<Packed>>,
+    blocks: Blocks,
     history: History,
-}
-
-/// What must be known of every row until all are read.
-#[derive(Default)]
-struct History {
-    rows: Vec<Row>,
-    timelines: Timelines,
-    warnings: Sample<Note>,
-}
-
-struct Row {
-    owner: u32,
-    /// Where the row begins in the file.
-    at: u32,
-    /// The row of the same host before this one.
-    previous: Option<u32>,
-    /// Boxed because few rows have any.
-    period: Option<Box<Period>>,
-}
-
-/// A warning that has not yet counted lines.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Note {
-    at: u32,
-    what: What,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum What {
-    Repeated { host: String, earlier: u32 },
-    HostBits { host: String, read_as: String },
 }
 
 impl Builder {
     /// Adds one row of the file.
     pub(super) fn add(&mut self, row: &csv::Row<'_>) {
-        let index = small(self.history.rows.len());
-        let at = small(row.at);
-        let previous = match &row.host {
-            Host::Name(name) => self.hosts.insert(name.as_bytes(), index),
-            Host::Address(_) => self.hosts.insert(row.host.to_string().as_bytes(), index),
+        let timed = row.period != Period::ALWAYS;
+        let tag = Tag::new(self.owners.index(row.application, row.contact), timed);
+        let line = small(row.line);
+        if timed {
+            self.history.add(line, row.period);
+        }
+        match &row.host {
+            Host::Name(name) => self.names.add(name, tag, line),
+            Host::Address(address) => match bits(*address) {
+                (Family::V4, bits) => entry::push(&mut self.v4, Entry { key: Bits::of(bits), tag, line }),
+                (Family::V6, bits) => entry::push(&mut self.v6, Entry { key: Bits::of(bits), tag, line }),
+            },
             Host::Block(block, cleared) => {
                 if *cleared {
                     let (host, read_as) = (row.host_text.to_owned(), block.to_string());
-                    let what = What::HostBits { host, read_as };
-                    self.history.warnings.add(Note { at, what });
+                    self.history.warn(row.line, Warning::HostBits { row: row.line, host, read_as });
                 }
-                self.blocks.push((*block, index));
-                None
+                self.blocks.add(*block, tag, line);
             }
-        };
-        self.history.rows.push(Row {
-            owner: self.owners.index(row.application, row.contact),
-            at,
-            previous,
-            period: (row.period != Period::ALWAYS).then(|| Box::new(row.period)),
-        });
+        }
     }
 
-    /// Settles who owns each host. `data` is the file, to find lines in.
-    pub(super) fn finish(mut self, data: &[u8]) -> Result<Parsed, ReferenceError> {
+    /// Bytes of names, addresses and blocks until they are settled, and four a row for their hashes, then. Room that
+    /// vectors have behind their rows was never written: it is no memory yet.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        let v4 = self.v4.len() * size_of::<Entry<u32>>();
+        let v6 = self.v6.len() * size_of::<Entry<Packed>>();
+        let most = self.names.len().max(self.v4.len()).max(self.v6.len());
+        let rows = v4 + v6 + self.names.held() + self.blocks.held();
+        rows + most * size_of::<u32>() + owners_held(&self.owners.list)
+    }
+
+    /// Settles who owns each host.
+    pub(super) fn finish(self) -> Result<Parsed, ReferenceError> {
         let applications = self.owners.applications();
         if applications.len() > MAX_APPLICATIONS {
             return Err(ReferenceError::TooManyApplications(applications.len()));
         }
-        let mut history = self.history;
-        let mut blocks = Blocks::default();
-        self.blocks.sort_unstable(); // rows of one block stay in the order of the file
-        for rows in self.blocks.chunk_by(|left, right| left.0 == right.0) {
-            let Some(&(block, _)) = rows.first() else { continue };
-            let chain: Vec<u32> = rows.iter().map(|&(_, row)| row).collect();
-            blocks.push(block, |around| history.settle(&block, &chain, around));
-        }
-        drop(self.blocks);
-        blocks.shrink();
-        let hosts = self.hosts.map(|host, last| history.settle_host(host, last, &blocks));
-        let reference =
-            Reference { owners: self.owners.list, applications, hosts, blocks, timelines: history.timelines };
+        let Self { owners, names, v4, v6, mut blocks, mut history } = self;
+        blocks.settle(&mut history);
+        let around = |address| blocks.resolve(address);
+        let names = names.settle(&mut history);
+        let v4 = Addresses::settle(v4, &mut history, around);
+        let v6 = Addresses::settle(v6, &mut history, around);
+        let texts = (names.iter())
+            .chain(v4.iter().map(|(address, resolution)| (address.address().to_string(), resolution)))
+            .chain(v6.iter().map(|(address, resolution)| (address.address().to_string(), resolution)));
+        let texts = Texts::of(names.len() + v4.len() + v6.len(), texts);
+        let History { timelines, warnings, .. } = history;
         Ok(Parsed {
-            reference,
-            warnings: history.warnings.kept.into_iter().map(|note| note.warning(data)).collect(),
-            warnings_total: history.warnings.total,
+            reference: Reference {
+                owners: owners.list,
+                applications,
+                names,
+                v4,
+                v6,
+                blocks,
+                timelines,
+                texts,
+            },
+            warnings: warnings.kept.into_iter().map(|(_, warning)| warning).collect(),
+            warnings_total: warnings.total,
         })
-    }
-}
-
-impl History {
-    /// Settles a name or address, given its last row.
-    fn settle_host(&mut self, host: &[u8], last: u32, blocks: &Blocks) -> Resolution {
-        let row = self.rows.get(last as usize);
-        if let Some(Row { owner, previous: None, period: None, .. }) = row {
-            return Resolution::Owned(*owner); // nearly every host: one row, always valid
-        }
-        let before = |&row: &u32| self.rows.get(row as usize).and_then(|row| row.previous);
-        let mut chain: Vec<u32> = std::iter::successors(Some(last), before).collect();
-        chain.reverse();
-        let host = String::from_utf8_lossy(host);
-        let around = host.parse().map_or(Resolution::Unowned, |address| blocks.resolve(address));
-        self.settle(&host, &chain, around)
-    }
-
-    /// Settles a host, given its rows in the order of the file.
-    fn settle(&mut self, host: &impl fmt::Display, chain: &[u32], around: Resolution) -> Resolution {
-        let Self { rows, timelines, warnings } = self;
-        let rows: Vec<&Row> = chain.iter().filter_map(|&row| rows.get(row as usize)).collect();
-        if let [Row { owner, period: None, .. }] = rows.as_slice() {
-            return Resolution::Owned(*owner);
-        }
-        let claim = |row: &&Row| Claim {
-            owner: row.owner,
-            period: row.period.as_deref().copied().unwrap_or(Period::ALWAYS),
-        };
-        let claims: Vec<Claim> = rows.iter().map(claim).collect();
-        timelines.add(&claims, around, |later, earlier| {
-            let (Some(later), Some(earlier)) = (rows.get(later), rows.get(earlier)) else {
-                return;
-            };
-            let what = What::Repeated { host: host.to_string(), earlier: earlier.at };
-            warnings.add(Note { at: later.at, what });
-        })
-    }
-}
-
-impl Note {
-    fn warning(self, data: &[u8]) -> Warning {
-        let row = row_at(data, self.at as usize);
-        match self.what {
-            What::Repeated { host, earlier } => {
-                Warning::Repeated { row, host, earlier: row_at(data, earlier as usize) }
-            }
-            What::HostBits { host, read_as } => Warning::HostBits { row, host, read_as },
-        }
     }
 }
 
 /// Each distinct owner once, in the order of the file.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Owners {
     list: Vec<Owner>,
     index: HashTable<u32>,
@@ -179,8 +121,8 @@ impl Owners {
                 .map_or(0, |owner| hasher.hash_one((owner.application.as_str(), owner.contact.as_str())))
         };
         match index.entry(hasher.hash_one((application, contact)), is, hash_of) {
-            Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(vacant) => {
+            Place::Occupied(known) => *known.get(),
+            Place::Vacant(vacant) => {
                 let new = small(list.len());
                 vacant.insert(new);
                 list.push(Owner { application: application.to_owned(), contact: contact.to_owned() });
@@ -200,7 +142,14 @@ impl Owners {
     }
 }
 
-/// Numbers of rows and bytes of a file fit 32 bits: both are bounded.
-fn small(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
+/// Bytes that owners take.
+#[cfg(test)]
+pub(super) fn owners_held(owners: &[Owner]) -> usize {
+    let text = |owner: &Owner| owner.application.capacity() + owner.contact.capacity();
+    size_of_val(owners) + owners.iter().map(text).sum::<usize>()
+}
+
+/// Lines and owners of a file fit 32 bits: its bytes and rows are bounded.
+fn small(number: impl TryInto<u32>) -> u32 {
+    number.try_into().unwrap_or(u32::MAX)
 }

@@ -4,71 +4,66 @@ use std::net::IpAddr;
 
 use crate::engine::reference::{
     Resolution,
+    bits::{Bits, Packed},
+    entry::{self, Entry},
+    history::History,
     host::{Block, Family, bits},
+    tag::Tag,
 };
+
+/// Of no block around.
+const NONE: u32 = u32::MAX;
 
 /// The blocks of both address spaces. CIDR blocks nest or are disjoint, so the innermost block of an address is the
 /// last one that starts at or before it, or a block around that one: a binary search and a short climb.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Blocks {
-    v4: Forest,
-    v6: Forest,
+    v4: Forest<u32>,
+    v6: Forest<Packed>,
 }
 
-/// Blocks of one address space, sorted by first address, outer before inner.
-#[derive(Clone, Debug, Default)]
-struct Forest {
-    firsts: Vec<u128>,
-    nodes: Vec<Node>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Node {
-    length: u8,
-    /// Index of the innermost block around this one.
-    around: Option<u32>,
-    resolution: Resolution,
+/// Blocks of one address space by their first address, the length of the prefix among the spare bits of the tag. Once
+/// settled they are sorted, outer before inner, and `line` is the index of the innermost block around each.
+#[derive(Clone, Debug)]
+struct Forest<K> {
+    nodes: Vec<Entry<K>>,
 }
 
 impl Blocks {
-    /// Appends a block; blocks come in their order (`Block: Ord`), each once. `resolve` is told what the block around
-    /// it resolves to.
-    pub(super) fn push(&mut self, block: Block, resolve: impl FnOnce(Resolution) -> Resolution) {
-        let forest = match block.family {
-            Family::V4 => &mut self.v4,
-            Family::V6 => &mut self.v6,
-        };
-        let around = forest.innermost(block.first, block.family);
-        let resolution = resolve(forest.resolution(around));
-        forest.firsts.push(block.first);
-        forest.nodes.push(Node { length: block.length, around, resolution });
+    /// Adds a row of `block`; [`Self::settle`] is still to come.
+    pub(super) fn add(&mut self, block: Block, tag: Tag, line: u32) {
+        match block.family {
+            Family::V4 => self.v4.add(block, tag, line),
+            Family::V6 => self.v6.add(block, tag, line),
+        }
+    }
+
+    /// Sorts the blocks, of each one.
+    pub(super) fn settle(&mut self, history: &mut History) {
+        self.v4.settle(history);
+        self.v6.settle(history);
     }
 
     /// What the innermost block around `address` resolves to.
+    #[inline]
     pub(super) fn resolve(&self, address: IpAddr) -> Resolution {
-        let (family, bits) = bits(address);
-        let forest = self.forest(family);
-        forest.resolution(forest.innermost(bits, family))
+        match bits(address) {
+            (Family::V4, bits) => self.v4.resolve(bits),
+            (Family::V6, bits) => self.v6.resolve(bits),
+        }
     }
 
     /// What `block` itself resolves to, if it is one of these.
     pub(super) fn get(&self, block: Block) -> Option<Resolution> {
-        let forest = self.forest(block.family);
-        let start = forest.firsts.partition_point(|&first| first < block.first);
-        (start..)
-            .map_while(|index| forest.block(index, block.family).zip(forest.nodes.get(index)))
-            .take_while(|(found, _)| found.first == block.first)
-            .find(|(found, _)| *found == block)
-            .map(|(_, node)| node.resolution)
+        match block.family {
+            Family::V4 => self.v4.get(block),
+            Family::V6 => self.v6.get(block),
+        }
     }
 
     /// Every block and what it resolves to, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Block, Resolution)> {
-        [Family::V4, Family::V6].into_iter().flat_map(|family| {
-            let forest = self.forest(family);
-            let blocks = (0..forest.nodes.len()).filter_map(move |index| forest.block(index, family));
-            blocks.zip(forest.nodes.iter().map(|node| node.resolution))
-        })
+        self.v4.iter().chain(self.v6.iter())
     }
 
     /// How many blocks there are.
@@ -76,45 +71,75 @@ impl Blocks {
         self.v4.nodes.len() + self.v6.nodes.len()
     }
 
-    /// Gives back what the vectors hold beyond their contents.
-    pub(super) fn shrink(&mut self) {
-        for forest in [&mut self.v4, &mut self.v6] {
-            forest.firsts.shrink_to_fit();
-            forest.nodes.shrink_to_fit();
-        }
-    }
-
-    fn forest(&self, family: Family) -> &Forest {
-        match family {
-            Family::V4 => &self.v4,
-            Family::V6 => &self.v6,
-        }
+    /// Bytes that are written.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        size_of_val(self.v4.nodes.as_slice()) + size_of_val(self.v6.nodes.as_slice())
     }
 }
 
-impl Forest {
-    fn innermost(&self, bits: u128, family: Family) -> Option<u32> {
-        let behind = self.firsts.partition_point(|&first| first <= bits);
-        let mut candidate = u32::try_from(behind.checked_sub(1)?).ok();
-        while let Some(index) = candidate {
-            if self.block(index as usize, family)?.contains(bits) {
-                return candidate;
+impl<K> Default for Forest<K> {
+    fn default() -> Self {
+        Self { nodes: Vec::new() }
+    }
+}
+
+impl<K: Bits> Forest<K> {
+    fn add(&mut self, block: Block, tag: Tag, line: u32) {
+        let tag = tag.with_spare(block.length.into());
+        entry::push(&mut self.nodes, Entry { key: K::of(block.first), tag, line });
+    }
+
+    fn settle(&mut self, history: &mut History) {
+        // The blocks around the one that is settled, outer before inner; each with its index and what it resolves to.
+        let mut around: Vec<(Block, u32, Resolution)> = Vec::new();
+        let order = |node: &Entry<K>| (node.key, node.tag.spare());
+        entry::settle(
+            &mut self.nodes,
+            |left, right| order(left).cmp(&order(right)),
+            |index, rows| {
+                let Some(first) = rows.first() else { return (Tag::of(Resolution::Unowned), NONE) };
+                let block = block(first);
+                while around.pop_if(|(outer, ..)| !outer.contains(block.first)).is_some() {}
+                let (parent, outside) = around
+                    .last()
+                    .map_or((NONE, Resolution::Unowned), |&(_, index, outside)| (index, outside));
+                let tag = history.settle(rows, |_| block.to_string(), |_| outside);
+                around.push((block, index, tag.resolution()));
+                (tag.with_spare(block.length.into()), parent)
+            },
+        );
+        self.nodes.shrink_to_fit();
+    }
+
+    #[inline]
+    fn resolve(&self, bits: u128) -> Resolution {
+        let key = K::of(bits);
+        let behind = self.nodes.partition_point(|node| node.key <= key);
+        let mut candidate = behind.wrapping_sub(1);
+        while let Some(node) = self.nodes.get(candidate) {
+            if block(node).contains(bits) {
+                return node.tag.resolution();
             }
-            candidate = self.nodes.get(index as usize)?.around;
+            candidate = node.line as usize;
         }
-        None
+        Resolution::Unowned
     }
 
-    fn block(&self, index: usize, family: Family) -> Option<Block> {
-        let (&first, node) = self.firsts.get(index).zip(self.nodes.get(index))?;
-        Some(Block { family, first, length: node.length })
+    fn get(&self, wanted: Block) -> Option<Resolution> {
+        let key = (K::of(wanted.first), wanted.length.into());
+        let found = self.nodes.binary_search_by_key(&key, |node| (node.key, node.tag.spare()));
+        found.ok().and_then(|index| self.nodes.get(index)).map(|node| node.tag.resolution())
     }
 
-    fn resolution(&self, index: Option<u32>) -> Resolution {
-        index
-            .and_then(|index| self.nodes.get(index as usize))
-            .map_or(Resolution::Unowned, |node| node.resolution)
+    fn iter(&self) -> impl Iterator<Item = (Block, Resolution)> {
+        self.nodes.iter().map(|node| (block(node), node.tag.resolution()))
     }
+}
+
+#[inline]
+fn block<K: Bits>(node: &Entry<K>) -> Block {
+    node.key.block(u8::try_from(node.tag.spare()).unwrap_or(u8::MAX))
 }
 
 #[cfg(test)]
@@ -137,9 +162,10 @@ mod tests {
         blocks.sort_unstable();
         blocks.dedup();
         let mut built = Blocks::default();
-        for (index, &block) in blocks.iter().enumerate() {
-            built.push(block, |_| Resolution::Owned(u32::try_from(index).unwrap()));
+        for (index, &block) in (0..).zip(&blocks) {
+            built.add(block, Tag::new(index, false), index);
         }
+        built.settle(&mut History::default());
         (built, blocks)
     }
 

@@ -1,13 +1,14 @@
-//! The CSV file as rows that cannot be wrong. Joins nothing and keeps nothing.
+//! The CSV file, block by block, as rows that cannot be wrong. Joins nothing.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use crate::engine::{
     reference::{
-        MAX_BYTES, MAX_ROWS, ReferenceError,
-        error::{Fault, shown},
+        MAX_ROW_BYTES, MAX_ROWS, ReferenceError,
+        error::{Fault, row_at, shown},
         host::Host,
-        scan::Spans,
+        scan::{cells, text, unquoted},
+        split::Splitter,
         validity::Period,
     },
     time::Timestamp,
@@ -31,9 +32,9 @@ pub(super) struct Columns {
 
 impl Columns {
     /// Finds the columns by name, whatever their case and order.
-    pub(super) fn find(header: &[&str]) -> Result<Self, Fault> {
+    pub(super) fn find(header: &[Cow<'_, str>]) -> Result<Self, Fault> {
         let place = |column: &'static str| {
-            let is_column = |(_, name): &(usize, &&str)| name.trim().eq_ignore_ascii_case(column);
+            let is_column = |(_, name): &(usize, &Cow<'_, str>)| name.trim().eq_ignore_ascii_case(column);
             let mut places = header.iter().enumerate().filter(is_column).map(|(place, _)| place);
             let place = places.next();
             match places.next() {
@@ -59,11 +60,11 @@ impl Columns {
     }
 }
 
-/// One row, borrowed from the reader.
+/// One row, while it is read.
 #[derive(Clone, Debug)]
 pub(super) struct Row<'a> {
-    /// Offset of the row in [`Rows::data`].
-    pub(super) at: usize,
+    /// The line of the file where it begins, from 1.
+    pub(super) line: u64,
     /// As written, without the blanks around it.
     pub(super) host_text: &'a str,
     pub(super) host: Host<'a>,
@@ -72,56 +73,126 @@ pub(super) struct Row<'a> {
     pub(super) period: Period,
 }
 
-/// The rows of a file.
-pub(super) struct Rows<'a> {
-    data: &'a [u8],
-    reader: ::csv::Reader<&'a [u8]>,
-    record: ::csv::StringRecord,
-    columns: Columns,
-    read: usize,
+/// Reads the rows of a file that comes in blocks. Keeps of it what a row needs that is not yet complete.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    splitter: Splitter,
+    /// What is there of a row that goes on in the next block; of one that is too long, nothing.
+    begun: Vec<u8>,
+    begun_bytes: usize,
+    /// Something other than a byte order mark was there.
+    past_bom: bool,
+    /// The row before ended with `\r`; a `\n` belongs to it.
+    after_cr: bool,
+    lines: u64,
+    rows: usize,
+    columns: Option<Columns>,
+    cells: Vec<Range<usize>>,
 }
 
-impl<'a> Rows<'a> {
-    /// Checks size, encoding, quotes and header.
-    pub(super) fn open(file: &'a [u8]) -> Result<Self, ReferenceError> {
-        if file.len() > MAX_BYTES {
-            return Err(ReferenceError::TooLarge(file.len()));
+impl Rows {
+    /// Reads on, and calls `each` with each row that is complete and not blank.
+    pub(super) fn push(
+        &mut self,
+        block: &[u8],
+        each: &mut impl FnMut(&Row<'_>),
+    ) -> Result<(), ReferenceError> {
+        if self.past_bom {
+            return self.push_text(block, each);
         }
-        let data = without_bom(file);
-        if let Err(error) = std::str::from_utf8(data) {
-            return Err(Fault::NotUtf8.at(data, error.valid_up_to()));
+        self.begun.extend_from_slice(block);
+        let text = without_bom(&self.begun);
+        if BOM.starts_with(text) {
+            self.begun.drain(..self.begun.len() - text.len());
+            return Ok(()); // an end of it may follow
         }
-        if memchr::memchr(b'"', data).is_some() {
-            for span in Spans::of(data) {
-                span.map_err(|(fault, offset)| fault.at(data, offset))?;
+        self.past_bom = true;
+        let begun = std::mem::take(&mut self.begun);
+        self.push_text(without_bom(&begun), each)
+    }
+
+    /// Reads what the last block left. A file needs a header.
+    pub(super) fn finish(mut self, each: &mut impl FnMut(&Row<'_>)) -> Result<(), ReferenceError> {
+        if self.splitter.is_open() {
+            return Err(Fault::OpenQuote.in_row(self.lines + 1));
+        }
+        let last = std::mem::take(&mut self.begun);
+        self.row(&last, last.len().max(self.begun_bytes), each)?;
+        self.columns.map(|_| ()).ok_or(ReferenceError::Empty)
+    }
+
+    /// How many bytes are kept for the next block.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.begun.len()
+    }
+
+    fn push_text(&mut self, mut block: &[u8], each: &mut impl FnMut(&Row<'_>)) -> Result<(), ReferenceError> {
+        while let [first, behind @ ..] = block {
+            if std::mem::take(&mut self.after_cr) && *first == b'\n' {
+                block = behind;
+                continue;
+            }
+            let end = self.splitter.row_end(block).map_err(|fault| fault.in_row(self.lines + 1))?;
+            let (text, behind) = block.split_at(end.unwrap_or(block.len()));
+            block = behind;
+            self.after_cr = end.is_some() && text.ends_with(b"\r");
+            if end.is_some() && self.begun_bytes == 0 {
+                self.row(text, text.len(), each)?;
+                continue;
+            }
+            self.begin(text);
+            if end.is_some() {
+                let row = std::mem::take(&mut self.begun);
+                let bytes = std::mem::take(&mut self.begun_bytes);
+                self.row(&row, bytes, each)?;
+                self.begun = row;
+                self.begun.clear();
             }
         }
-        let mut reader = ::csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(data);
-        let mut record = ::csv::StringRecord::new();
-        let at = advance(&mut reader, &mut record, data)?.ok_or(ReferenceError::Empty)?;
-        let columns =
-            Columns::find(&record.iter().collect::<Vec<_>>()).map_err(|fault| fault.at(data, at))?;
-        Ok(Self { data, reader, record, columns, read: 0 })
+        Ok(())
     }
 
-    /// The file without its byte order mark, to which offsets refer.
-    pub(super) fn data(&self) -> &'a [u8] {
-        self.data
+    /// Keeps the beginning of a row.
+    fn begin(&mut self, text: &[u8]) {
+        self.begun_bytes += text.len();
+        if self.begun_bytes <= MAX_ROW_BYTES {
+            self.begun.extend_from_slice(text);
+        } else {
+            self.begun = Vec::new();
+        }
     }
 
-    /// The next row that is not blank.
-    pub(super) fn next(&mut self) -> Result<Option<Row<'_>>, ReferenceError> {
-        let Some(at) = advance(&mut self.reader, &mut self.record, self.data)? else {
-            return Ok(None);
+    /// Reads a row of so many bytes, its line end included.
+    fn row(
+        &mut self,
+        row: &[u8],
+        bytes: usize,
+        each: &mut impl FnMut(&Row<'_>),
+    ) -> Result<(), ReferenceError> {
+        let line = self.lines + 1;
+        self.lines += line_ends(row);
+        if bytes > MAX_ROW_BYTES {
+            return Err(Fault::RowTooLong.in_row(line));
+        }
+        if let Err(error) = std::str::from_utf8(row) {
+            return Err(Fault::NotUtf8.in_row(line - 1 + row_at(row, error.valid_up_to())));
+        }
+        cells(row, &mut self.cells).map_err(|fault| fault.in_row(line))?;
+        let mut texts = self.cells.iter().map(|cell| text(row, cell));
+        if is_blank(&mut texts) {
+            return Ok(());
+        }
+        let Some(columns) = self.columns else {
+            let header: Vec<Cow<'_, str>> = self.cells.iter().map(|cell| unquoted(row, cell)).collect();
+            self.columns = Some(Columns::find(&header).map_err(|fault| fault.in_row(line))?);
+            return Ok(());
         };
-        self.read += 1;
-        if self.read > MAX_ROWS {
-            return Err(Fault::TooManyRows.at(self.data, at));
+        self.rows += 1;
+        if self.rows > MAX_ROWS {
+            return Err(Fault::TooManyRows.in_row(line));
         }
-        match row(&self.record, self.columns) {
-            Ok(row) => Ok(Some(Row { at, ..row })),
-            Err(fault) => Err(fault.at(self.data, at)),
-        }
+        each_row(line, row, &self.cells, columns, each).map_err(|fault| fault.in_row(line))
     }
 }
 
@@ -134,50 +205,37 @@ pub(super) fn without_bom(mut file: &[u8]) -> &[u8] {
 }
 
 /// Whether a row holds nothing: a blank line, or the `,,` that spreadsheets leave behind.
-pub(super) fn is_blank<'a>(mut cells: impl Iterator<Item = &'a str>) -> bool {
-    cells.all(|cell| cell.trim().is_empty())
+pub(super) fn is_blank(mut cells: impl Iterator<Item = impl AsRef<str>>) -> bool {
+    cells.all(|cell| cell.as_ref().trim().is_empty())
 }
 
-/// Reads the next record that is not blank, and returns its offset.
-fn advance(
-    reader: &mut ::csv::Reader<&[u8]>,
-    record: &mut ::csv::StringRecord,
-    data: &[u8],
-) -> Result<Option<usize>, ReferenceError> {
-    loop {
-        let before = usize::try_from(reader.position().byte()).unwrap_or(data.len());
-        match reader.read_record(record) {
-            Ok(false) => return Ok(None),
-            Ok(true) if is_blank(record.iter()) => {}
-            Ok(true) => {
-                let line_ends = data.get(before..).unwrap_or_default().iter();
-                let line_ends = line_ends.take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-                return Ok(Some(before + line_ends));
-            }
-            // A slice gives no I/O error, fields may be unequal, and all of it is UTF-8: nothing is left to fail.
-            Err(_) => return Err(Fault::NotUtf8.at(data, before)),
-        }
+/// Line ends of a row: nearly always the one behind it.
+fn line_ends(row: &[u8]) -> u64 {
+    match row {
+        [inside @ .., b'\r' | b'\n'] if memchr::memchr2(b'\r', b'\n', inside).is_none() => 1,
+        _ => row_at(row, row.len()) - 1,
     }
 }
 
-fn row(record: &::csv::StringRecord, columns: Columns) -> Result<Row<'_>, Fault> {
-    if record.len() != columns.count {
-        return Err(Fault::Fields { expected: columns.count, found: record.len() });
+fn each_row(
+    line: u64,
+    row: &[u8],
+    cells: &[Range<usize>],
+    columns: Columns,
+    each: &mut impl FnMut(&Row<'_>),
+) -> Result<(), Fault> {
+    if cells.len() != columns.count {
+        return Err(Fault::Fields { expected: columns.count, found: cells.len() });
     }
-    let cell = |column: usize| record.get(column).unwrap_or_default().trim();
+    let cell = |column: usize| cells.get(column).map_or_else(Cow::default, |cell| text(row, cell));
     let host_text = cell(columns.host);
     let (application, contact) = (cell(columns.application), cell(columns.contact));
-    let host = Host::parse(host_text).ok_or_else(|| Fault::Host(shown(host_text)))?;
-    Fault::in_application(application)?;
-    Fault::in_contact(contact)?;
-    Ok(Row {
-        at: 0,
-        host_text,
-        host,
-        application,
-        contact,
-        period: period(columns, |column| Cow::Borrowed(cell(column)))?,
-    })
+    let host = Host::parse(&host_text).ok_or_else(|| Fault::Host(shown(&host_text)))?;
+    Fault::in_application(&application)?;
+    Fault::in_contact(&contact)?;
+    let period = period(columns, cell)?;
+    each(&Row { line, host_text: &host_text, host, application: &application, contact: &contact, period });
+    Ok(())
 }
 
 /// The validity of a row; an empty cell is no bound.

@@ -3,7 +3,10 @@
 use std::fmt;
 
 use crate::engine::{
-    reference::{Owner, Reference, Resolution, sample::Sample},
+    reference::{
+        Owner, Reference, Resolution, addresses::Addresses, bits::Bits, cidr::Blocks, host::Block,
+        names::Names, sample::Sample,
+    },
     time::Timestamp,
 };
 
@@ -47,25 +50,23 @@ impl Difference {
 
     pub(super) fn between(older: &Reference, newer: &Reference) -> Self {
         let mut difference = Self::default();
-        for (host, resolution) in older.hosts.iter() {
-            let now = newer.hosts.get(host);
-            difference.note((older, Some(resolution)), (newer, now), || text(host));
-        }
-        for (host, resolution) in newer.hosts.iter() {
-            if older.hosts.get(host).is_none() {
-                difference.note((older, None), (newer, Some(resolution)), || text(host));
-            }
-        }
-        for (block, resolution) in older.blocks.iter() {
-            let now = newer.blocks.get(block);
-            difference.note((older, Some(resolution)), (newer, now), || block.to_string());
-        }
-        for (block, resolution) in newer.blocks.iter() {
-            if older.blocks.get(block).is_none() {
-                difference.note((older, None), (newer, Some(resolution)), || block.to_string());
-            }
-        }
+        difference.compare((older, &older.names), (newer, &newer.names));
+        difference.compare((older, &older.v4), (newer, &newer.v4));
+        difference.compare((older, &older.v6), (newer, &newer.v6));
+        difference.compare((older, &older.blocks), (newer, &newer.blocks));
         difference
+    }
+
+    fn compare<T: Table>(&mut self, older: (&Reference, &T), newer: (&Reference, &T)) {
+        for (host, was) in older.1.hosts() {
+            let is = newer.1.find(&host);
+            self.note((older.0, Some(was)), (newer.0, is), || T::text(&host));
+        }
+        for (host, is) in newer.1.hosts() {
+            if older.1.find(&host).is_none() {
+                self.note((older.0, None), (newer.0, Some(is)), || T::text(&host));
+            }
+        }
     }
 
     fn note(
@@ -113,8 +114,65 @@ impl fmt::Display for Changes {
     }
 }
 
-fn text(host: &[u8]) -> String {
-    String::from_utf8_lossy(host).into_owned()
+/// Hosts of one kind.
+trait Table {
+    type Host;
+
+    /// Every host and what it resolves to.
+    fn hosts(&self) -> impl Iterator<Item = (Self::Host, Resolution)>;
+
+    fn find(&self, host: &Self::Host) -> Option<Resolution>;
+
+    /// The canonical form.
+    fn text(host: &Self::Host) -> String;
+}
+
+impl Table for Names {
+    type Host = String;
+
+    fn hosts(&self) -> impl Iterator<Item = (String, Resolution)> {
+        self.iter()
+    }
+
+    fn find(&self, host: &String) -> Option<Resolution> {
+        self.get(host.as_bytes())
+    }
+
+    fn text(host: &String) -> String {
+        host.clone()
+    }
+}
+
+impl<K: Bits> Table for Addresses<K> {
+    type Host = K;
+
+    fn hosts(&self) -> impl Iterator<Item = (K, Resolution)> {
+        self.iter()
+    }
+
+    fn find(&self, host: &K) -> Option<Resolution> {
+        self.get(*host)
+    }
+
+    fn text(host: &K) -> String {
+        host.address().to_string()
+    }
+}
+
+impl Table for Blocks {
+    type Host = Block;
+
+    fn hosts(&self) -> impl Iterator<Item = (Block, Resolution)> {
+        self.iter()
+    }
+
+    fn find(&self, host: &Block) -> Option<Resolution> {
+        self.get(*host)
+    }
+
+    fn text(host: &Block) -> String {
+        host.to_string()
+    }
 }
 
 /// Who owned the host from when on, by its own rows.

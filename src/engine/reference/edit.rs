@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use crate::engine::{
     reference::{
         Owner, Reference, ReferenceError,
-        csv::{Columns, HEADER, Rows, is_blank, period, without_bom},
-        error::{Fault, row_at, shown},
+        csv::{Columns, HEADER, Row, Rows, is_blank, period, without_bom},
+        error::{Fault, shown},
         host::Host,
         scan::{Span, Spans, quoted, text},
         validity::Period,
@@ -195,13 +195,8 @@ pub fn remove(file: &[u8], host: &str) -> Result<Edited, EditError> {
 /// # Errors
 /// The first fault of the file, with its row.
 pub fn list(file: &[u8]) -> Result<Vec<Listed>, ReferenceError> {
-    let mut rows = Rows::open(file)?;
-    let data = rows.data();
-    let (mut listed, mut line, mut counted_to) = (Vec::new(), 1, 0);
-    while let Some(row) = rows.next()? {
-        let since = data.get(counted_to..row.at).unwrap_or_default();
-        line += row_at(since, since.len()) - 1;
-        counted_to = row.at;
+    let mut listed = Vec::new();
+    let mut list = |row: &Row<'_>| {
         let entry = Entry {
             host: row.host_text.to_owned(),
             application: row.application.to_owned(),
@@ -209,8 +204,11 @@ pub fn list(file: &[u8]) -> Result<Vec<Listed>, ReferenceError> {
             valid_from: (row.period.from != Period::ALWAYS.from).then_some(row.period.from),
             valid_to: (row.period.to != Period::ALWAYS.to).then_some(row.period.to),
         };
-        listed.push(Listed { row: line, entry });
-    }
+        listed.push(Listed { row: row.line, entry });
+    };
+    let mut rows = Rows::default();
+    rows.push(file, &mut list)?;
+    rows.finish(&mut list)?;
     Ok(listed)
 }
 
@@ -244,13 +242,9 @@ impl<'a> Found<'a> {
         Reference::parse(file)?;
         let data = without_bom(file);
         let cells = |span: &Span| span.cells.iter().map(|cell| text(data, cell)).collect::<Vec<_>>();
-        let mut spans = Spans::of(data)
-            .filter_map(Result::ok)
-            .filter(|span| !is_blank(cells(span).iter().map(Cow::as_ref)));
+        let mut spans = Spans::of(data).filter_map(Result::ok).filter(|span| !is_blank(cells(span).iter()));
         let header = spans.next().ok_or(ReferenceError::Empty)?;
-        let names = cells(&header);
-        let names: Vec<&str> = names.iter().map(Cow::as_ref).collect();
-        let columns = Columns::find(&names).map_err(EditError::Entry)?;
+        let columns = Columns::find(&cells(&header)).map_err(EditError::Entry)?;
         let mut found = Self {
             data,
             shift: file.len() - data.len(),

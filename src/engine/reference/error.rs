@@ -1,7 +1,7 @@
 //! What can be wrong with a reference file, each with its row. Repairs nothing.
 
 use crate::engine::reference::{
-    MAX_APPLICATION, MAX_APPLICATIONS, MAX_BYTES, MAX_CONTACT, MAX_ROWS, csv::HEADER,
+    MAX_APPLICATION, MAX_APPLICATIONS, MAX_BYTES, MAX_CONTACT, MAX_ROW_BYTES, MAX_ROWS, csv::HEADER,
 };
 
 /// Characters of a cell that a message shows.
@@ -105,6 +105,9 @@ pub enum Fault {
     /// The row would never be valid.
     #[error("ValidTo is not after ValidFrom: the row would never be valid")]
     Never,
+    /// A row over [`MAX_ROW_BYTES`].
+    #[error("more than {MAX_ROW_BYTES} bytes in one row")]
+    RowTooLong,
     /// More than [`MAX_ROWS`] rows.
     #[error("more than {MAX_ROWS} rows")]
     TooManyRows,
@@ -140,9 +143,9 @@ impl Fault {
         Self::in_text("Contact", cell, MAX_CONTACT)
     }
 
-    /// This fault in the row at byte `offset` of `data`.
-    pub(super) fn at(self, data: &[u8], offset: usize) -> ReferenceError {
-        ReferenceError::Row { row: row_at(data, offset), fault: self }
+    /// This fault in a row.
+    pub(super) fn in_row(self, row: u64) -> ReferenceError {
+        ReferenceError::Row { row, fault: self }
     }
 }
 

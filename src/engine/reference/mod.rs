@@ -1,8 +1,12 @@
 //! Which application owns a host: the reference CSV, joined by name, address or CIDR block. Opens no file.
 //!
-//! A host is looked up as the log has it, in one hash table of canonical texts. Only what is not found there is brought
-//! into canonical form and looked up again, and only an address that is not found then goes to the blocks.
+//! The file comes in blocks, and nothing of it is kept but what the tables hold: an IPv4 address in four bytes, an IPv6
+//! address in sixteen, a name without its domain, and four bytes for the owner of each; of few hosts their text as well.
+//! A name is looked up as the log has it, and brought into canonical form only if it is not found; an address that is not
+//! found goes to the blocks.
 
+mod addresses;
+mod bits;
 mod build;
 mod cidr;
 mod csv;
@@ -10,23 +14,44 @@ mod difference;
 pub mod edit;
 #[cfg(test)]
 mod edit_tests;
+mod entry;
 mod error;
+mod history;
 mod host;
+mod loader;
+#[cfg(test)]
+mod loader_tests;
+#[cfg(test)]
+mod memory_tests;
+mod names;
 #[cfg(test)]
 mod oracle;
+mod plain;
 mod sample;
 mod scan;
+mod split;
 mod table;
+mod tag;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod validity;
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
-use self::{cidr::Blocks, host::Host, table::HostTable, validity::Timelines};
+use self::{
+    addresses::Addresses,
+    bits::{Bits, Packed},
+    cidr::Blocks,
+    host::{Family, Host},
+    names::Names,
+    texts::Texts,
+    validity::Timelines,
+};
 pub use self::{
     difference::{Changes, Difference},
     error::{Fault, ReferenceError},
+    loader::Loader,
 };
 use crate::engine::time::Timestamp;
 
@@ -35,6 +60,9 @@ pub const MAX_ROWS: usize = 2_000_000;
 
 /// The most bytes a file may have; a larger one is refused.
 pub const MAX_BYTES: usize = 256 * 1024 * 1024;
+
+/// The most bytes a row may have, its line end included; a file with a longer one is refused.
+pub const MAX_ROW_BYTES: usize = 1024 * 1024;
 
 /// The most distinct applications a file may name; one with more is refused.
 pub const MAX_APPLICATIONS: usize = 65_536;
@@ -81,9 +109,13 @@ pub struct Reference {
     owners: Vec<Owner>,
     /// One owner of each application, sorted by name.
     applications: Vec<u32>,
-    hosts: HostTable<Resolution>,
+    names: Names,
+    v4: Addresses<u32>,
+    v6: Addresses<Packed>,
     blocks: Blocks,
     timelines: Timelines,
+    /// Of few names and addresses, once more.
+    texts: Texts,
 }
 
 /// A file that was accepted.
@@ -98,7 +130,7 @@ pub struct Parsed {
 }
 
 /// What is odd about a file that is accepted nevertheless.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Warning {
     /// Two rows of one host are valid at the same time; the last one in the file wins.
     Repeated {
@@ -141,12 +173,9 @@ impl Reference {
     /// # Errors
     /// The first fault of the file, with its row.
     pub fn parse(csv: &[u8]) -> Result<Parsed, ReferenceError> {
-        let mut rows = csv::Rows::open(csv)?;
-        let mut builder = build::Builder::default();
-        while let Some(row) = rows.next()? {
-            builder.add(&row);
-        }
-        builder.finish(rows.data())
+        let mut loader = Loader::default();
+        loader.push(csv);
+        loader.finish()
     }
 
     /// Every distinct application and contact of the file, in its order; at most one a row.
@@ -163,14 +192,11 @@ impl Reference {
     }
 
     /// Who owns `host`, the bytes of a log. A name or address of the file beats its blocks, and the longest prefix beats
-    /// the others. Costs one look-up for a host that the file has in the same form.
+    /// the others.
     #[inline]
     #[must_use]
     pub fn resolve(&self, host: &[u8]) -> Resolution {
-        match self.hosts.get(host) {
-            Some(resolution) => resolution,
-            None => self.resolve_canonical(host),
-        }
+        self.texts.get(host).unwrap_or_else(|| self.resolve_text(host))
     }
 
     /// The owner at `time` of a host that resolved to `resolution`: an index into [`Self::owners`].
@@ -187,7 +213,7 @@ impl Reference {
     /// How many hosts and blocks the file has, each counted once.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.hosts.len() + self.blocks.len()
+        self.names.len() + self.v4.len() + self.v6.len() + self.blocks.len()
     }
 
     /// Whether the file has no rows.
@@ -202,24 +228,39 @@ impl Reference {
         Difference::between(self, newer)
     }
 
-    fn resolve_canonical(&self, host: &[u8]) -> Resolution {
-        let Some(written) = text(host) else {
-            return Resolution::Unowned;
-        };
-        match Host::parse(written) {
-            None | Some(Host::Block(..)) => Resolution::Unowned,
-            Some(Host::Name(name)) if name == written => Resolution::Unowned,
-            Some(Host::Name(name)) => self.hosts.get(name.as_bytes()).unwrap_or(Resolution::Unowned),
-            Some(Host::Address(address)) => {
-                let canonical = address.to_string();
-                let own = (canonical != written).then(|| self.hosts.get(canonical.as_bytes()));
-                own.flatten().unwrap_or_else(|| self.blocks.resolve(address))
+    /// Bytes that are taken.
+    #[cfg(test)]
+    fn held(&self) -> usize {
+        let applications = self.applications.capacity() * size_of::<u32>();
+        let hosts = self.names.held() + self.v4.held() + self.v6.held() + self.blocks.held();
+        hosts + self.texts.held() + self.timelines.held() + build::owners_held(&self.owners) + applications
+    }
+
+    #[inline]
+    fn resolve_text(&self, host: &[u8]) -> Resolution {
+        if let Some(address) = plain::address(host) {
+            return self.resolve_address(address);
+        }
+        self.names.get(host).unwrap_or_else(|| self.resolve_other(host))
+    }
+
+    /// What is written otherwise, if it can be a host at all.
+    fn resolve_other(&self, host: &[u8]) -> Resolution {
+        let short = Some(host).filter(|host| host.len() <= host::MAX_HOST);
+        match short.and_then(|host| std::str::from_utf8(host).ok()).and_then(Host::parse) {
+            Some(Host::Address(address)) => self.resolve_address(address),
+            Some(Host::Name(name)) if name.as_bytes() != host => {
+                self.names.get(name.as_bytes()).unwrap_or(Resolution::Unowned)
             }
+            Some(Host::Name(_) | Host::Block(..)) | None => Resolution::Unowned,
         }
     }
-}
 
-/// Logged bytes as text, if they can be a host at all.
-fn text(host: &[u8]) -> Option<&str> {
-    (host.len() <= host::MAX_HOST).then(|| std::str::from_utf8(host).ok()).flatten()
+    fn resolve_address(&self, address: IpAddr) -> Resolution {
+        let own = match host::bits(address) {
+            (Family::V4, bits) => self.v4.get(Bits::of(bits)),
+            (Family::V6, bits) => self.v6.get(Bits::of(bits)),
+        };
+        own.unwrap_or_else(|| self.blocks.resolve(address))
+    }
 }

@@ -51,7 +51,7 @@ fn scan(rows: &[OracleRow], client: &OracleHost, time: i64) -> Option<usize> {
         .map(|(_, application)| application)
 }
 
-const NAMES: [&str; 3] = ["web1", "db.example.org", "a-b_c"];
+const NAMES: [&str; 4] = ["web1", "db.example.org", "a-b_c.example.org", "db.example.com"];
 
 /// A client and one of the ways to write it.
 fn client() -> impl Strategy<Value = (OracleHost, String)> {

@@ -50,13 +50,14 @@ impl<'a> Spans<'a> {
         memchr::memchr3(b',', b'\r', b'\n', rest).map_or(self.data.len(), |length| start + length)
     }
 
-    fn row(&self, start: usize) -> Result<Span, Fault> {
-        let mut cells = Vec::new();
+    /// Puts the cells of the row at `start` into `cells`, and returns where the next row begins.
+    fn row(&self, start: usize, cells: &mut Vec<Range<usize>>) -> Result<usize, Fault> {
+        cells.clear();
         let mut cell_start = start;
         loop {
             let end = self.cell_end(cell_start)?;
             cells.push(cell_start..end);
-            let behind = match (self.data.get(end), self.data.get(end + 1)) {
+            return Ok(match (self.data.get(end), self.data.get(end + 1)) {
                 (Some(b','), _) => {
                     cell_start = end + 1;
                     continue;
@@ -64,9 +65,7 @@ impl<'a> Spans<'a> {
                 (Some(b'\r'), Some(b'\n')) => end + 2,
                 (Some(_), _) => end + 1,
                 (None, _) => end,
-            };
-            let bytes = start..behind;
-            return Ok(Span { bytes, cells });
+            });
         }
     }
 }
@@ -79,20 +78,34 @@ impl Iterator for Spans<'_> {
         if start >= self.data.len() {
             return None;
         }
-        let row = self.row(start);
-        self.next = row.as_ref().map_or(self.data.len(), |span| span.bytes.end);
-        Some(row.map_err(|fault| (fault, start)))
+        let mut cells = Vec::new();
+        let row = self.row(start, &mut cells);
+        self.next = *row.as_ref().unwrap_or(&self.data.len());
+        Some(row.map(|end| Span { bytes: start..end, cells }).map_err(|fault| (fault, start)))
     }
+}
+
+/// The cells of one row, which may have a line end behind it.
+pub(super) fn cells(row: &[u8], cells: &mut Vec<Range<usize>>) -> Result<(), Fault> {
+    Spans::of(row).row(0, cells).map(|_| ())
 }
 
 /// What a cell says: without its quotes and the blanks around it.
 pub(super) fn text<'a>(data: &'a [u8], cell: &Range<usize>) -> Cow<'a, str> {
+    match unquoted(data, cell) {
+        Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+        Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
+    }
+}
+
+/// A cell without its quotes.
+pub(super) fn unquoted<'a>(data: &'a [u8], cell: &Range<usize>) -> Cow<'a, str> {
     let raw = data.get(cell.clone()).unwrap_or_default();
     let raw = std::str::from_utf8(raw).unwrap_or_default();
     match raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-        Some(inner) if inner.contains('"') => Cow::Owned(inner.replace("\"\"", "\"").trim().to_owned()),
-        Some(inner) => Cow::Borrowed(inner.trim()),
-        None => Cow::Borrowed(raw.trim()),
+        Some(inner) if inner.contains('"') => Cow::Owned(inner.replace("\"\"", "\"")),
+        Some(inner) => Cow::Borrowed(inner),
+        None => Cow::Borrowed(raw),
     }
 }
 

@@ -1,118 +1,156 @@
-//! A hash table from canonical host text to a value, all text in one buffer. Knows no rows and no time.
+//! A hash table that is built all at once from things sorted by hash, in the memory where they are. Knows no hosts.
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hash};
 
-use foldhash::fast::FixedState;
-use hashbrown::{HashTable, hash_table::Entry as Place};
+use foldhash::quality::FixedState;
 
-/// Host text to value. The seed is fixed so that the same file gives the same table everywhere; who can choose keys is
-/// who edits the reference data, not who is logged.
-#[derive(Clone, Debug)]
-pub(super) struct HostTable<V> {
-    text: Vec<u8>,
-    entries: HashTable<Entry<V>>,
-    hasher: FixedState,
+/// Slots for each thing. Fewer make the table smaller, and look-ups look at more of them.
+const ROOM: usize = 2;
+
+/// What a table holds.
+pub(super) trait Slot: Copy {
+    /// A slot that holds nothing.
+    const EMPTY: Self;
+
+    /// Whether it holds nothing.
+    fn is_empty(&self) -> bool;
 }
 
-/// Host names have at most 253 bytes and rows are bounded, so the offset fits.
+/// Things, each in the slot that its hash chooses, its home, or in the first free one before it. Homes are in the order of
+/// the hashes, and so are things. The seed is fixed so that the same file gives the same table everywhere; who can choose
+/// keys is who edits the reference data, not who is logged.
 #[derive(Clone, Debug)]
-struct Entry<V> {
-    start: u32,
-    length: u8,
-    value: V,
+pub(super) struct Table<T> {
+    slots: Vec<T>,
+    /// How many slots, the last ones, are homes.
+    homes: usize,
+    things: usize,
 }
 
-impl<V> Default for HostTable<V> {
+impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { text: Vec::new(), entries: HashTable::new(), hasher: FixedState::default() }
+        Self { slots: Vec::new(), homes: 0, things: 0 }
     }
 }
 
-impl<V: Copy> HostTable<V> {
-    /// The value of `host`: one look-up.
+impl<T: Slot> Table<T> {
+    /// Of things with these hashes, from low to high.
+    pub(super) fn of(things: Vec<T>, hashes: &[u32]) -> Self {
+        let (mut slots, count, homes) = (things, hashes.len(), hashes.len() * ROOM);
+        // With so many slots before the homes, no thing moves towards the beginning.
+        let too_low = (0..).zip(hashes).map(|(index, &hash)| usize::saturating_sub(index, home(hash, homes)));
+        let before = too_low.max().unwrap_or(0);
+        slots.reserve_exact((before + homes).saturating_sub(slots.len()));
+        slots.resize(before + homes, T::EMPTY);
+        slots.shrink_to_fit();
+        let mut taken = slots.len();
+        for (index, &hash) in hashes.iter().enumerate().rev() {
+            taken = (before + home(hash, homes)).min(taken - 1);
+            slots.swap(index, taken);
+        }
+        Self { slots, homes, things: count }
+    }
+
+    /// The first thing with this hash that `is` what is looked for.
     #[inline]
-    pub(super) fn get(&self, host: &[u8]) -> Option<V> {
-        self.entries
-            .find(self.hasher.hash_one(host), |entry| entry.text(&self.text) == host)
-            .map(|entry| entry.value)
+    pub(super) fn find(&self, hash: u32, is: impl Fn(&T) -> bool) -> Option<&T> {
+        let before = self.slots.len() - self.homes;
+        let from_home = self.slots.get(..=before + home(hash, self.homes))?.iter().rev();
+        from_home.take_while(|slot| !slot.is_empty()).find(|slot| is(slot))
     }
 
-    /// Sets the value of `host`, and returns the one it had. A host over 255 bytes, which the grammar of hosts does
-    /// not allow, would be ignored.
-    pub(super) fn insert(&mut self, host: &[u8], value: V) -> Option<V> {
-        let (Ok(start), Ok(length)) = (u32::try_from(self.text.len()), u8::try_from(host.len())) else {
-            return None;
-        };
-        let (text, hasher) = (&self.text, &self.hasher);
-        let place = self.entries.entry(
-            hasher.hash_one(host),
-            |entry| entry.text(text) == host,
-            |entry| hasher.hash_one(entry.text(text)),
-        );
-        match place {
-            Place::Occupied(mut occupied) => Some(std::mem::replace(&mut occupied.get_mut().value, value)),
-            Place::Vacant(vacant) => {
-                vacant.insert(Entry { start, length, value });
-                self.text.extend_from_slice(host);
-                None
-            }
-        }
+    /// Every thing, in no order that means anything.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().filter(|slot| !slot.is_empty())
     }
 
-    /// The same hosts with other values.
-    pub(super) fn map<W>(mut self, mut value: impl FnMut(&[u8], V) -> W) -> HostTable<W> {
-        let mut entries = HashTable::with_capacity(self.entries.len());
-        for entry in self.entries {
-            let text = entry.text(&self.text);
-            let mapped = Entry { start: entry.start, length: entry.length, value: value(text, entry.value) };
-            entries.insert_unique(self.hasher.hash_one(text), mapped, |entry: &Entry<W>| {
-                self.hasher.hash_one(entry.text(&self.text))
-            });
-        }
-        self.text.shrink_to_fit();
-        HostTable { text: self.text, entries, hasher: self.hasher }
-    }
-
-    /// Every host and its value, in no order that means anything.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], V)> {
-        self.entries.iter().map(|entry| (entry.text(&self.text), entry.value))
-    }
-
-    /// How many hosts there are.
+    /// How many things there are.
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.things
+    }
+
+    /// Bytes that are taken.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.slots.capacity() * size_of::<T>()
     }
 }
 
-impl<V> Entry<V> {
-    #[inline]
-    fn text<'a>(&self, text: &'a [u8]) -> &'a [u8] {
-        let start = self.start as usize;
-        text.get(start..start + usize::from(self.length)).unwrap_or_default()
-    }
+/// 32 bits, of which both ends are good.
+#[inline]
+pub(super) fn hash(key: impl Hash) -> u32 {
+    const HASHER: FixedState = FixedState::with_seed(0);
+    let hash = HASHER.hash_one(key);
+    (hash >> 32) as u32
+}
+
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "it is less than `homes`")]
+fn home(hash: u32, homes: usize) -> usize {
+    ((u64::from(hash) * homes as u64) >> 32) as usize
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    #[test]
-    fn a_table_holds_what_was_put_in_last() {
-        let mut table = HostTable::default();
-        for round in [1, 2] {
-            for n in 0..10_000_u32 {
-                let was = table.insert(format!("host{n}").as_bytes(), n * round);
-                assert_eq!(was, (round == 2).then_some(n));
+    impl Slot for Option<u32> {
+        const EMPTY: Self = None;
+
+        fn is_empty(&self) -> bool {
+            self.is_none()
+        }
+    }
+
+    fn table(mut hashes: Vec<u32>) -> Table<Option<u32>> {
+        hashes.sort_unstable();
+        Table::of((0..).map(Some).take(hashes.len()).collect(), &hashes)
+    }
+
+    /// The index of each hash is found under it, and nothing under others.
+    fn assert_found(mut hashes: Vec<u32>) {
+        let table = table(hashes.clone());
+        hashes.sort_unstable();
+        assert_eq!(table.len(), hashes.len());
+        assert_eq!(table.iter().count(), hashes.len());
+        for (index, &hash) in (0..).zip(&hashes) {
+            assert_eq!(table.find(hash, |&slot| slot == Some(index)), Some(&Some(index)));
+            for other in [hash.wrapping_sub(1), hash.wrapping_add(1), !hash, 0, u32::MAX] {
+                assert_eq!(table.find(other, |_| false), None);
             }
         }
-        assert_eq!(table.len(), 10_000);
-        let table = table.map(|text, n| (text.len(), n + 1));
-        for n in 0..10_000_u32 {
-            let host = format!("host{n}");
-            assert_eq!(table.get(host.as_bytes()), Some((host.len(), n * 2 + 1)));
+    }
+
+    #[test]
+    fn things_are_near_their_homes() {
+        assert_eq!(Table::<Option<u32>>::default().find(7, |_| true), None);
+        for count in [1, 2, 3, 1_000, 100_000_u32] {
+            let mut hashes: Vec<u32> = (0..count).map(hash).collect();
+            hashes.sort_unstable();
+            let looks = std::cell::Cell::new(0);
+            let table = table(hashes.clone());
+            for (index, &hash) in (0..).zip(&hashes) {
+                table.find(hash, |&slot| {
+                    looks.set(looks.get() + 1);
+                    slot == Some(index)
+                });
+            }
+            assert!(looks.get() <= 2 * count, "{} of {count}", looks.get());
+            assert!(table.slots.len() <= ROOM * hashes.len() + 100);
+            assert_found(hashes);
         }
-        assert_eq!(table.get(b"host"), None);
-        assert_eq!(table.get(b""), None);
-        assert_eq!(table.iter().count(), 10_000);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_hashes_each_is_found(
+            low in prop::collection::vec(0..9_u32, 0..40),
+            any in prop::collection::vec(any::<u32>(), 0..40),
+            high in prop::collection::vec(u32::MAX - 9.., 0..40),
+        ) {
+            assert_found([low, any, high].concat());
+        }
     }
 }

@@ -37,11 +37,11 @@ pub(super) struct Step {
     pub(super) owner: Option<u32>,
 }
 
-/// Steps of one host, the first at [`Timestamp::MIN`], and who owns it where they have a gap.
+/// Where the steps of one host begin, and who owns it before the first one and where they have a gap. They end where
+/// those of the next host begin.
 #[derive(Clone, Copy, Debug)]
 struct Timeline {
-    start: usize,
-    end: usize,
+    start: u32,
     around: Resolution,
 }
 
@@ -56,15 +56,15 @@ impl Timelines {
     ) -> Resolution {
         let start = self.steps.len();
         flatten(claims, &mut self.steps, overlap);
-        if let Some([Step { owner: Some(owner), .. }]) = self.steps.get(start..) {
+        if let Some([Step { from: Timestamp::MIN, owner: Some(owner) }]) = self.steps.get(start..) {
             let owner = *owner;
             self.steps.truncate(start);
             return Resolution::Owned(owner);
         }
-        let Ok(index) = u32::try_from(self.lines.len()) else {
+        let (Ok(index), Ok(start)) = (u32::try_from(self.lines.len()), u32::try_from(start)) else {
             return around;
         };
-        self.lines.push(Timeline { start, end: self.steps.len(), around });
+        self.lines.push(Timeline { start, around });
         Resolution::ByTime(index)
     }
 
@@ -87,12 +87,18 @@ impl Timelines {
         }
     }
 
+    /// Bytes that are taken.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.steps.capacity() * size_of::<Step>() + self.lines.capacity() * size_of::<Timeline>()
+    }
+
     /// The host's own steps, gaps as they are.
     pub(super) fn steps(&self, index: u32) -> &[Step] {
-        self.lines
-            .get(index as usize)
-            .and_then(|line| self.steps.get(line.start..line.end))
-            .unwrap_or_default()
+        let Some(line) = self.lines.get(index as usize) else { return &[] };
+        let next = self.lines.get(index as usize + 1);
+        let end = next.map_or(self.steps.len(), |next| next.start as usize);
+        self.steps.get(line.start as usize..end).unwrap_or_default()
     }
 }
 
@@ -107,7 +113,6 @@ fn flatten(claims: &[Claim], steps: &mut Vec<Step>, mut overlap: impl FnMut(usiz
         }
     }
     edges.sort_unstable(); // at the same time, ends come before beginnings
-    steps.push(Step { from: Timestamp::MIN, owner: None });
     let mut valid = BTreeSet::new();
     for edges in edges.chunk_by(|left, right| left.0 == right.0) {
         for &(_, begins, index) in edges {
@@ -129,18 +134,12 @@ fn flatten(claims: &[Claim], steps: &mut Vec<Step>, mut overlap: impl FnMut(usiz
     }
 }
 
-/// Appends a step behind `first` unless it changes nothing; two steps at the same time are one.
+/// Appends a step behind `first` unless it changes nothing.
 fn push_step(steps: &mut Vec<Step>, first: usize, step: Step) {
-    if let Some(last) = steps.get_mut(first..).and_then(<[Step]>::last_mut) {
-        if last.owner == step.owner {
-            return;
-        }
-        if last.from == step.from {
-            last.owner = step.owner;
-            return;
-        }
+    let before = steps.get(first..).and_then(<[Step]>::last).and_then(|last| last.owner);
+    if before != step.owner {
+        steps.push(step);
     }
-    steps.push(step);
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ async fn only_the_expected_version_is_replaced() {
     let moto = Moto::start();
     moto.create_bucket("data.example").await;
     let mut store = object(&moto, LOCATION).await;
-    let missing = store.fetch(None).await;
+    let missing = store.fetch(None, Vec::new()).await;
     assert!(matches!(missing, Err(BackendError::Failed { .. })));
     assert_eq!(message(missing), format!("{LOCATION} does not exist; `logtally reference add` makes it"));
     let nothing = Version("\"d41d8cd98f00b204e9800998ecf8427e\"".to_owned());
@@ -45,19 +45,19 @@ async fn only_the_expected_version_is_replaced() {
     let exists = store.replace(None, Bytes::from("two")).await;
     assert!(matches!(exists, Err(BackendError::Busy { .. })));
     assert_eq!(message(exists), format!("{LOCATION} exists: read it first"));
-    let (one, content) = store.fetch(None).await.unwrap().unwrap();
-    assert_eq!(content, "one");
-    assert_eq!(store.fetch(Some(&one)).await.unwrap(), None);
+    let (one, content) = store.fetch(None, Vec::new()).await.unwrap().unwrap();
+    assert_eq!(content, b"one");
+    assert_eq!(store.fetch(Some(&one), Vec::new()).await.unwrap(), None);
 
     let mut editor = object(&moto, LOCATION).await;
     editor.replace(Some(&one), Bytes::from("two")).await.unwrap();
     let late = store.replace(Some(&one), Bytes::from("six")).await;
     assert!(matches!(late, Err(BackendError::Busy { .. })));
     assert_eq!(message(late), changed);
-    let (two, content) = store.fetch(Some(&one)).await.unwrap().unwrap();
-    assert_eq!(content, "two");
+    let (two, content) = store.fetch(Some(&one), Vec::new()).await.unwrap().unwrap();
+    assert_eq!(content, b"two");
     for _ in 0..2 {
-        assert_eq!(store.fetch(Some(&two)).await.unwrap(), None);
+        assert_eq!(store.fetch(Some(&two), Vec::new()).await.unwrap(), None);
     }
 }
 
@@ -66,7 +66,7 @@ async fn a_bucket_that_is_not_there_is_named() {
     let moto = Moto::start();
     let mut store = object(&moto, "s3://nowhere/hosts.csv").await;
     let expected = "s3://nowhere/hosts.csv: bucket nowhere does not exist: create it, or name another";
-    let fetched = store.fetch(None).await;
+    let fetched = store.fetch(None, Vec::new()).await;
     assert!(matches!(fetched, Err(BackendError::Refused { .. })));
     assert_eq!(message(fetched), expected);
     assert_eq!(message(store.replace(None, Bytes::new()).await), expected);
@@ -89,7 +89,7 @@ async fn what_is_too_large_is_not_read() {
     let mut store =
         answered("HTTP/1.1 200 OK\r\nETag: \"1\"\r\nContent-Length: 268435457\r\n\r\nHost".to_owned());
     let expected = "s3://bucket/hosts.csv cannot be read: it has over 268435456 bytes";
-    assert_eq!(message(store.fetch(None).await), expected);
+    assert_eq!(message(store.fetch(None, Vec::new()).await), expected);
 }
 
 /// An object whose first request is answered so, whatever it asks for.

@@ -1,0 +1,48 @@
+//! How much memory a million rows take, counted in what holds them: a quarter of it, of a quarter of the rows.
+
+use super::*;
+
+const ROWS: u32 = 1_000_000 / 4;
+
+/// Four times this and what a process takes with few hosts are less than 64 MB together.
+const MOST: usize = (45 << 20) / 4;
+
+/// The most bytes that are taken while the rows are read and settled, and behind it.
+fn held(row: impl Fn(u32) -> String) -> usize {
+    let mut loader = Loader::default();
+    loader.push(b"Host,ApplicationName,Contact,ValidFrom\n");
+    for n in 0..ROWS {
+        loader.push(row(n).as_bytes());
+    }
+    let settling = loader.held();
+    let parsed = loader.finish().unwrap();
+    assert_eq!(parsed.reference.len(), ROWS as usize);
+    settling.max(parsed.reference.held())
+}
+
+#[test]
+fn a_million_rows_of_any_kind_and_10_000_applications_fit() {
+    let octets = |n: u32| format!("{}.{}.{}", n >> 16, n >> 8 & 0xff, n & 0xff);
+    let v4 = |n: u32| format!("10.{}", octets(n));
+    let v6 = |n: u32| format!("2001:db8:{:x}:{:x}::1", n >> 16, n & 0xffff);
+    let name = |n: u32| format!("ip-10-{}.eu-west-{}.compute.internal", octets(n).replace('.', "-"), n % 3);
+    let kinds: [(&str, &dyn Fn(u32) -> String); 6] = [
+        ("IPv4 addresses", &v4),
+        ("IPv6 addresses", &v6),
+        ("names", &name),
+        ("IPv4 blocks", &|n| format!("{}/32", v4(n))),
+        ("IPv6 blocks", &|n| format!("{}/128", v6(n))),
+        ("all of them", &|n| match n % 5 {
+            0 => v4(n),
+            1 => v6(n),
+            2 => name(n),
+            3 => format!("{}/32", v4(n)),
+            _ => format!("{}/128", v6(n)),
+        }),
+    ];
+    for (kind, host) in kinds {
+        let held =
+            held(|n| format!("{},Application{},team{}@example.com,\n", host(n), n % 10_000, n % 1_000));
+        assert!(held < MOST, "{kind}: {held} bytes");
+    }
+}
