@@ -85,7 +85,7 @@ pub(super) struct Rows {
     /// The row before ended with `\r`; a `\n` belongs to it.
     after_cr: bool,
     lines: u64,
-    rows: usize,
+    seen: usize,
     columns: Option<Columns>,
     cells: Vec<Range<usize>>,
 }
@@ -188,8 +188,8 @@ impl Rows {
             self.columns = Some(Columns::find(&header).map_err(|fault| fault.in_row(line))?);
             return Ok(());
         };
-        self.rows += 1;
-        if self.rows > MAX_ROWS {
+        self.seen += 1;
+        if self.seen > MAX_ROWS {
             return Err(Fault::TooManyRows.in_row(line));
         }
         each_row(line, row, &self.cells, columns, each).map_err(|fault| fault.in_row(line))

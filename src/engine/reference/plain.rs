@@ -20,6 +20,7 @@ const HIGH: u32 = EACH << 7;
 const NO_DIGIT: u8 = 16;
 
 /// The value of each byte that is a hexadecimal digit.
+#[expect(clippy::cast_possible_truncation, clippy::indexing_slicing, reason = "a byte, and a digit's value")]
 const HEX: [u8; 256] = {
     let mut values = [NO_DIGIT; 256];
     let mut byte = 0;
@@ -38,7 +39,7 @@ const HEX: [u8; 256] = {
 pub(super) fn address(host: &[u8]) -> Option<IpAddr> {
     let begin: &[u8; 5] = host.first_chunk()?;
     // A colon comes soon or never.
-    if begin.iter().fold(false, |found, &byte| found | (byte == b':')) {
+    if begin.iter().map(|&byte| u8::from(byte == b':')).sum::<u8>() > 0 {
         return v6(host).map(|bits| Ipv6Addr::from_bits(bits).to_canonical());
     }
     match (begin, host.last()) {
@@ -70,16 +71,13 @@ fn dotted(host: &[u8]) -> Option<u128> {
     if host.len() > MAX_V4 {
         return None;
     }
-    let both_ends = match (host.first_chunk(), host.last_chunk()) {
-        (Some(first), Some(last)) => {
-            let behind = 8 * (host.len() - 8);
-            u128::from(u64::from_le_bytes(*first)) | u128::from(u64::from_le_bytes(*last)) << behind
-        }
-        _ => {
-            let behind = 8 * host.len().checked_sub(4)?;
-            let (first, last) = (host.first_chunk()?, host.last_chunk()?);
-            u128::from(u32::from_le_bytes(*first)) | u128::from(u32::from_le_bytes(*last)) << behind
-        }
+    let both_ends = if let (Some(first), Some(last)) = (host.first_chunk(), host.last_chunk()) {
+        let behind = 8 * (host.len() - 8);
+        u128::from(u64::from_le_bytes(*first)) | (u128::from(u64::from_le_bytes(*last)) << behind)
+    } else {
+        let behind = 8 * host.len().checked_sub(4)?;
+        let (first, last) = (host.first_chunk()?, host.last_chunk()?);
+        u128::from(u32::from_le_bytes(*first)) | (u128::from(u32::from_le_bytes(*last)) << behind)
     };
     Some(both_ends | u128::from(b'.') << (8 * host.len()))
 }
@@ -91,8 +89,8 @@ fn dots(text: u64) -> u32 {
     const LOW: u64 = EACH * 0x7f;
     /// Moves the lowest bits of eight bytes into the highest byte.
     const GATHER: u64 = 0x0102_0408_1020_4080;
-    let other = text ^ EACH * b'.' as u64;
-    let highest = !((other & LOW) + LOW | other | LOW);
+    let other = text ^ (EACH * u64::from(b'.'));
+    let highest = !(((other & LOW) + LOW) | other | LOW);
     ((highest >> 7).wrapping_mul(GATHER) >> 56) as u32
 }
 
@@ -109,8 +107,8 @@ impl Octet {
     fn of(text: u32, length: u32) -> Self {
         // The digits in the last bytes, zeros before them.
         let unused = 4_u32.wrapping_sub(length).wrapping_mul(8) % u32::BITS;
-        let digits = (text ^ EACH * u32::from(b'0')) << unused;
-        let no_digits = ((digits & !HIGH) + EACH * 0x76 | digits) & HIGH;
+        let digits = (text ^ (EACH * u32::from(b'0'))) << unused;
+        let no_digits = (((digits & !HIGH) + EACH * 0x76) | digits) & HIGH;
         let [_, hundreds, tens, ones] = digits.to_le_bytes().map(u32::from);
         let value = hundreds * 100 + tens * 10 + ones;
         let too_long = u32::from(length.wrapping_sub(1) > 2);

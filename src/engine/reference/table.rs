@@ -85,7 +85,6 @@ pub(super) fn hash(key: impl Hash) -> u32 {
 }
 
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "it is less than `homes`")]
 fn home(hash: u32, homes: usize) -> usize {
     ((u64::from(hash) * homes as u64) >> 32) as usize
 }

@@ -56,7 +56,7 @@ impl Tag {
 
     /// The same with other spare bits, of which there are [`Self::SPARE_BITS`].
     pub(super) fn with_spare(self, spare: u32) -> Self {
-        Self(self.0 & (1 << SPARE_SHIFT) - 1 | spare << SPARE_SHIFT)
+        Self((self.0 & ((1 << SPARE_SHIFT) - 1)) | (spare << SPARE_SHIFT))
     }
 
     #[inline]
