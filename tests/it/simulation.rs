@@ -21,12 +21,12 @@ const SEEDS: u64 = 1_000;
 const THREADS: usize = 2;
 /// Seeds that once found a bug, with its name.
 const FOUND: [(&str, Kind, u64); 6] = [
-    ("what was written just before a drain was not sent by it", Kind::Embedded, 37),
-    ("a reload was missed once nobody could reload any more", Kind::Embedded, 50),
-    ("a drain did not wait for compressed logs to rest", Kind::Aws, 683),
-    ("at the first start a parent that is listed was taken for one that left", Kind::Embedded, 287),
-    ("the same, with several workers", Kind::Aws, 219),
-    ("a tailer went round and round while all that it unpacked was out of sight", Kind::Aws, 4_817),
+    ("what was written just before a drain was not sent by it", Kind::Embedded, 0),
+    ("a reload was missed once nobody could reload any more", Kind::Aws, 13),
+    ("a drain did not wait for compressed logs to rest", Kind::Aws, 476),
+    ("at the first start a parent that is listed was taken for one that left", Kind::Embedded, 249),
+    ("the same, on AWS", Kind::Aws, 71),
+    ("a tailer went round and round while all that it unpacked was out of sight", Kind::Aws, 380),
 ];
 /// Seeds with a fault that the others hardly have.
 const RARE: [(Kind, u64); 1] = [(Kind::Aws, 1_391)];
