@@ -129,3 +129,61 @@ pub(super) fn conclusion(entries: &[Entry]) -> String {
         wrong => format!("{wrong} equations do not balance"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::Term;
+
+    fn entry(about: &str, verdict: Verdict) -> Entry {
+        let right = if verdict == Verdict::Balances { 5 } else { 4 };
+        let term = |name, count| vec![Term { name, figure: Figure::Whole(count) }];
+        Entry {
+            scope: Scope::File,
+            about: about.to_owned(),
+            equation: "bytes sent",
+            left: term("sent", 5),
+            right: term("analyzed", right),
+            verdict,
+            aside: Vec::new(),
+        }
+    }
+
+    fn entries() -> Vec<Entry> {
+        let aside = vec![Term { name: "in doubt", figure: Figure::Whole(1) }];
+        vec![
+            entry("whole", Verdict::Balances),
+            Entry { aside, ..entry("whole, and something aside", Verdict::Balances) },
+            entry("to come", Verdict::Excused(Excuse::ToCome)),
+            entry("moving", Verdict::Excused(Excuse::Moving)),
+            entry("wrong", Verdict::Differs),
+        ]
+    }
+
+    #[test]
+    fn only_what_differs_for_good_is_wrong() {
+        let all = entries();
+        assert_eq!(wrong(&all), 1);
+        assert_eq!(conclusion(&all), "1 equation does not balance");
+        assert_eq!(conclusion(&[all.clone(), all.clone()].concat()), "2 equations do not balance");
+        assert_eq!(conclusion(&all[..2]), "the books balance");
+        assert_eq!(conclusion(&all[..3]), "nothing is known to differ");
+    }
+
+    #[test]
+    fn the_table_counts_each_equation_and_shows_those_of_note() {
+        let tables = books(&entries(), Format::Table);
+        let summed = vec!["bytes sent".into(), "files".into(), Cell::Count(2), Cell::Count(3)];
+        assert_eq!(tables[0].1.rows, [summed]);
+        let about: Vec<&Cell> = tables[1].1.rows.iter().map(|row| &row[0]).collect();
+        let noted: Vec<Cell> =
+            ["whole, and something aside", "to come", "moving", "wrong"].map(Into::into).into();
+        assert_eq!(about, noted.iter().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn other_formats_hold_every_equation() {
+        let every = books(&entries(), Format::Json);
+        assert_eq!(every[0].1.rows.len(), 5);
+    }
+}

@@ -152,6 +152,13 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_was_read_and_is_in_no_counter_is_found_though_the_windows_are_right() {
+        let mut state = state();
+        state.counters.read += 1;
+        assert!(!state.balances());
+    }
+
+    #[test]
     fn a_window_that_differs_from_its_second_count_is_found_though_the_sums_are_right() {
         assert!(state().balances());
         let wrong = |change: &dyn Fn(&mut State)| {
