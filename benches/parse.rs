@@ -72,13 +72,14 @@ fn resolve(criterion: &mut Criterion) {
     };
     let v4 = |n: u64| format!("10.{}.{}.{}", n >> 16 & 0xff, n >> 8 & 0xff, n & 0xff);
     let v6 = |n: u64| format!("2001:db8:{:x}:{:x}::{:x}", n >> 16, n & 0xffff, (n * 40_503) & 0xffff);
+    let v6_block = |n: u64| v6(n).replace("::", ":1:2:") + ":";
     let nobody = |n: u64| format!("192.{}.{}.{}", n >> 16 & 0xff, n >> 8 & 0xff, n & 0xff);
     let kinds: [(&str, HostOf<'_>, HostOf<'_>, &str); 6] = [
         ("ipv4", &v4, &v4, ""),
         ("ipv6", &v6, &v6, ""),
         ("names", &name, &name, ""),
-        ("ipv4 in blocks", &v4, &v4, "/32"),
-        ("ipv6 in blocks", &v6, &v6, "/128"),
+        ("ipv4 in blocks", &|n| v4(2 * n), &|n| v4(2 * n + 1), "/31"),
+        ("ipv6 in blocks", &|n| v6_block(n) + "0", &|n| v6_block(n) + "7", "/125"),
         ("ipv4 of nobody", &v4, &nobody, ""),
     ];
     for rows in [2_400, 1_000_000] {

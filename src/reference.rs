@@ -58,7 +58,7 @@ impl<S: ReferenceStore> Watched<S> {
     /// If it cannot be read, or is refused.
     pub async fn open(mut store: S) -> Result<Self> {
         let (seen, loader) = fetch(&mut store, Loader::default()).await?;
-        let parsed = finish(loader).await?;
+        let parsed = off_the_runtime(|| loader.finish()).await?;
         report(&parsed);
         Ok(Self {
             store,
@@ -105,11 +105,16 @@ impl<S: ReferenceStore> Watched<S> {
         let Some((version, loader)) = fetched else {
             return Ok(None);
         };
-        let parsed = finish(loader).await;
+        let current = self.current();
+        let finished = off_the_runtime(move || {
+            let parsed = loader.finish()?;
+            let difference = current.difference(&parsed.reference);
+            Ok((parsed, difference))
+        })
+        .await;
         self.seen = version;
-        let parsed = parsed.inspect_err(|error| self.refused = Some(error.to_string()))?;
+        let (parsed, difference) = finished.inspect_err(|error| self.refused = Some(error.to_string()))?;
         report(&parsed);
-        let difference = self.current.difference(&parsed.reference);
         self.refused = None;
         self.current = Arc::new(parsed.reference);
         self.warnings = (parsed.warnings, parsed.warnings_total);
@@ -210,10 +215,12 @@ async fn fetch<S: ReferenceStore, T: Sink>(store: &mut S, sink: T) -> Result<(Ve
     })
 }
 
-/// Settles what was read, off the runtime's threads: for a large file it takes its time.
-async fn finish(loader: Loader) -> Result<Parsed> {
-    match spawn_blocking(move || loader.finish()).await {
-        Ok(parsed) => parsed.map_err(Error::Refused),
+/// Settles what was read, and compares it, off the runtime's threads: for a large file it takes its time.
+async fn off_the_runtime<T: Send + 'static>(
+    work: impl FnOnce() -> std::result::Result<T, ReferenceError> + Send + 'static,
+) -> Result<T> {
+    match spawn_blocking(work).await {
+        Ok(done) => done.map_err(Error::Refused),
         Err(ended) => Err(BackendError::Failed {
             what: "reference data: parsing was cut off".to_owned(),
             source: Some(ended.into()),

@@ -274,9 +274,10 @@ impl<B: Backend> Running<B> {
         self.changed |= !batch.records.is_empty();
         self.position = batch.through.clone().or(self.position.take());
         let mut engine = self.engine.take().ok_or_else(lost)?;
-        engine.set_reference(Arc::clone(&self.worker.settings.reference.borrow()));
+        let reference = Arc::clone(&self.worker.settings.reference.borrow());
         let behind_ms = batch.behind_ms;
         let counted = blocking::run(move || {
+            engine.set_reference(reference);
             let rows = count(&mut engine, &batch, ended);
             (engine, rows)
         });

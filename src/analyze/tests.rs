@@ -1,5 +1,8 @@
 //! A clock that is set back under a shard that is read, over an embedded file. Breaks no port.
 
+mod order;
+mod scripted;
+
 use std::{
     sync::atomic::{AtomicI64, Ordering},
     time::Duration,

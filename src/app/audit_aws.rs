@@ -304,4 +304,33 @@ mod tests {
         let (no, moving) = (audit::Verdict::Differs, audit::Verdict::Excused(Excuse::Moving));
         assert_eq!(verdicts, [no, no, no, moving], "what was counted is in one cut: nothing of it moves");
     }
+    #[test]
+    fn only_what_differs_at_every_look_is_left_different_and_what_may_still_show_is_not() {
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        // Three were sent; CloudWatch shows all of them in a minute at the latest.
+        let line = |(name, found): (&str, f64)| AccountLine {
+            series: Series { name: name.to_owned(), dimensions: Vec::new() },
+            timestamp: now,
+            done: 3.0,
+            in_doubt: 0.0,
+            refused: 0.0,
+            out_of_range: 0.0,
+            found,
+            shown: now.plus_millis(60_000),
+        };
+        let reading = |lines: &[(&str, f64)]| {
+            let account = Account { lines: lines.iter().copied().map(line).collect(), ..Account::default() };
+            Reading { leases: Vec::new(), account, book: Book::default() }
+        };
+        let before = reading(&[("Same", 2.0), ("Moved", 3.0), ("More", 4.0)]);
+        let mut after = reading(&[("Same", 2.0), ("Moved", 2.0), ("More", 4.0), ("Right", 3.0)]);
+        let odd = Odd::of(&before).still(Odd::of(&after));
+        for (now, of_same) in [(now, Some(Excuse::ToCome)), (now.plus_millis(60_000), None)] {
+            after.book.sums.clear();
+            enter(&after.account, (&odd, now), &mut after.book);
+            let excuses: Vec<_> = after.book.sums.iter().map(|sum| sum.excuse).collect();
+            let moving = Some(Excuse::Moving);
+            assert_eq!(excuses, [of_same, moving, None, moving], "more than was sent never comes right");
+        }
+    }
 }

@@ -270,3 +270,67 @@ pub fn named(series: &Series) -> String {
     let dimensions = series.dimensions.iter().map(|(_, value)| value.as_str());
     std::iter::once(series.name.as_str()).chain(dimensions).collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{audit::WindowBook, engine::time::Timestamp};
+
+    fn verdicts(book: &Book) -> Vec<(&'static str, Verdict)> {
+        entries(book).into_iter().map(|entry| (entry.equation, entry.verdict)).collect()
+    }
+
+    /// A window of which two requests lie in rows that the metrics lack.
+    fn window(excuse: Option<Excuse>) -> WindowTotal {
+        let rows = Some(WindowBook { published: 5, ..WindowBook::default() });
+        WindowTotal { counted: 7, published: 7, rows, excuse, ..WindowTotal::default() }
+    }
+
+    #[test]
+    fn rows_in_motion_excuse_what_became_of_rows_and_not_what_was_counted() {
+        let (counted, published) = ("counted in a window", "published of a window");
+        for (excuse, verdict) in
+            [(None, Verdict::Differs), (Some(Excuse::Moving), Verdict::Excused(Excuse::Moving))]
+        {
+            let totals = vec![window(excuse), WindowTotal { counted: 8, ..window(excuse) }];
+            let expected = [
+                (counted, Verdict::Balances),
+                (published, verdict),
+                (counted, Verdict::Differs),
+                (published, verdict),
+            ];
+            assert_eq!(verdicts(&Book { totals, ..Book::default() }), expected);
+        }
+        let rows = Some(WindowBook { published: 7, ..WindowBook::default() });
+        let totals = vec![WindowTotal { rows, ..window(Some(Excuse::Moving)) }];
+        let expected = [(counted, Verdict::Balances), (published, Verdict::Balances)];
+        assert_eq!(verdicts(&Book { totals, ..Book::default() }), expected, "nothing is there to excuse");
+    }
+
+    #[test]
+    fn each_series_is_excused_by_itself() {
+        let sum = |found, excuse| SumBook {
+            series: Series { name: "RequestCount".to_owned(), dimensions: Vec::new() },
+            timestamp: Timestamp::MIN,
+            delivered: 3.0,
+            in_doubt: 1.0,
+            refused: 0.0,
+            out_of_range: 0.0,
+            found,
+            excuse,
+        };
+        let sums = vec![
+            sum(2.0, Some(Excuse::ToCome)),
+            sum(2.0, None),
+            sum(3.0, None),
+            sum(4.0, None),
+            sum(5.0, None),
+            sum(4.0, Some(Excuse::Moving)),
+        ];
+        let verdicts: Vec<Verdict> =
+            verdicts(&Book { sums, ..Book::default() }).into_iter().map(|(_, verdict)| verdict).collect();
+        let to_come = Verdict::Excused(Excuse::ToCome);
+        let (balances, differs) = (Verdict::Balances, Verdict::Differs);
+        assert_eq!(verdicts, [to_come, differs, balances, balances, differs, balances]);
+    }
+}

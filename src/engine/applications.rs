@@ -1,15 +1,21 @@
-//! The owners that open windows name, by number: survives a reload of the reference data. Joins nothing.
+//! The owners that windows name, by number: survives a reload of the reference data. Joins nothing.
 
-use std::collections::HashMap;
+use std::hash::BuildHasher;
 
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{reference::Reference, row::UNKNOWN, tally::UNOWNED};
+use crate::engine::{reference::Owner, row::UNKNOWN, tally::UNOWNED};
 
-/// Owners by number, as the tallies of a shard name them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Owners by number, as the tallies of a shard name them. One that no tally names has no number, however large the
+/// reference data are.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Applications {
     owners: Vec<(String, String)>,
+    /// The numbers by their owners. Empty where this was read from a cut: then it is only asked for names.
+    #[serde(skip)]
+    index: HashTable<u32>,
 }
 
 impl Applications {
@@ -20,29 +26,51 @@ impl Applications {
         known.map_or((UNKNOWN, ""), |(application, contact)| (application, contact))
     }
 
-    /// Numbers every owner of `reference`: the result maps its indices to numbers here.
-    pub fn number(&mut self, reference: &Reference) -> Vec<u32> {
-        let mut known: HashMap<(String, String), u32> = self.owners.iter().cloned().zip(0..).collect();
-        let mut numbers = Vec::with_capacity(reference.owners().len());
-        for owner in reference.owners() {
-            let name = (owner.application.clone(), owner.contact.clone());
-            let number = *known.entry(name.clone()).or_insert_with(|| self.push(name));
-            numbers.push(number);
-        }
-        numbers
+    /// How many owners have a number.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.owners.len()
     }
 
-    /// The number here of what `old` calls `owner`, which is added if need be.
+    /// No owner has a number.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.owners.is_empty()
+    }
+
+    /// The number of an owner, who gets one if need be.
+    pub fn number(&mut self, owner: &Owner) -> u32 {
+        self.entry(&owner.application, &owner.contact)
+    }
+
+    /// The number here of what `old` calls `owner`.
     pub fn adopt(&mut self, old: &Self, owner: u32) -> u32 {
-        let Some(name) = old.owners.get(owner as usize) else {
-            return UNOWNED;
-        };
-        let known = self.owners.iter().position(|known| known == name);
-        known.and_then(|index| u32::try_from(index).ok()).unwrap_or_else(|| self.push(name.clone()))
+        match old.owners.get(owner as usize) {
+            Some((application, contact)) => self.entry(application, contact),
+            None => UNOWNED,
+        }
     }
 
-    fn push(&mut self, name: (String, String)) -> u32 {
-        self.owners.push(name);
-        u32::try_from(self.owners.len() - 1).unwrap_or(UNOWNED)
+    fn entry(&mut self, application: &str, contact: &str) -> u32 {
+        let Self { owners, index } = self;
+        let is_it = |&number: &u32| {
+            owners
+                .get(number as usize)
+                .is_some_and(|known| (known.0.as_str(), known.1.as_str()) == (application, contact))
+        };
+        let hash = hash(application, contact);
+        if let Some(&number) = index.find(hash, is_it) {
+            return number;
+        }
+        let number = u32::try_from(owners.len()).unwrap_or(UNOWNED);
+        owners.push((application.to_owned(), contact.to_owned()));
+        index.insert_unique(hash, number, |&number| {
+            owners.get(number as usize).map_or(0, |(application, contact)| self::hash(application, contact))
+        });
+        number
     }
+}
+
+fn hash(application: &str, contact: &str) -> u64 {
+    FixedState::default().hash_one((application, contact))
 }

@@ -12,7 +12,8 @@ use crate::engine::{
     reference::Reference,
     row::{Health, Output},
     settings::{
-        AHEAD_MS, GAP_MS, GAP_WINDOWS, GATHER_LINES, MAX_COUNTERS, MAX_ROWS, Mode, PORTIONS, Settings,
+        AHEAD_MS, FEW_OWNERS, GAP_MS, GAP_WINDOWS, GATHER_LINES, MAX_COUNTERS, MAX_ROWS, Mode, PORTIONS,
+        Settings,
     },
     state::State,
     tally::{Tally, UNOWNED},
@@ -24,7 +25,10 @@ use crate::engine::{
 pub struct Engine {
     settings: Settings,
     counter: Counter,
+    /// By owner of the reference data the number that the tallies name him by; [`UNOWNED`] as long as none does.
     numbers: Vec<u32>,
+    /// How many owners were named when those were forgotten last whom nothing names.
+    named: usize,
     gathered: Block,
     state: State,
 }
@@ -32,10 +36,11 @@ pub struct Engine {
 impl Engine {
     /// An engine that goes on from `state`. If that holds windows of another size they are published first.
     #[must_use]
-    pub fn new(settings: Settings, counter: Counter, mut state: State) -> (Self, Vec<Output>) {
-        let numbers = state.applications.number(counter.reference());
+    pub fn new(settings: Settings, counter: Counter, state: State) -> (Self, Vec<Output>) {
         let window = counter.plan().window;
-        let mut engine = Self { settings, counter, numbers, gathered: Block::default(), state };
+        let mut engine =
+            Self { settings, counter, numbers: Vec::new(), named: 0, gathered: Block::default(), state };
+        engine.renumber();
         let rows = if engine.state.window == window { Vec::new() } else { engine.close() };
         engine.state.window = window;
         if engine.state.closed_to > Timestamp::MIN {
@@ -50,12 +55,19 @@ impl Engine {
             return;
         }
         self.settle();
-        let old = std::mem::take(&mut self.state.applications);
-        self.numbers = self.state.applications.number(&reference);
-        for windows in [&mut self.state.open, &mut self.state.late] {
-            windows.renumber(|owner| self.state.applications.adopt(&old, owner));
-        }
         self.counter.set_reference(reference);
+        self.renumber();
+    }
+
+    /// Numbers the owners anew: those that the windows name, and no others.
+    fn renumber(&mut self) {
+        let State { applications, open, late, .. } = &mut self.state;
+        let old = std::mem::take(applications);
+        for windows in [open, late] {
+            windows.renumber(|owner| applications.adopt(&old, owner));
+        }
+        self.named = applications.len();
+        self.numbers = vec![UNOWNED; self.counter.reference().owners().len()];
     }
 
     /// Counts the lines of one record that were not seen before. Never fails; counts what it cannot use.
@@ -127,25 +139,35 @@ impl Engine {
     /// Adds a block that another counter made with the same plan and reference data.
     pub fn absorb(&mut self, block: Block) {
         let Block { windows, counters, samples } = block;
-        let numbers = &self.numbers;
-        let renumber = |owner: u32| numbers.get(owner as usize).copied().unwrap_or(UNOWNED);
+        let Self { settings, counter, numbers, state, .. } = self;
+        let owners = counter.reference().owners();
+        let applications = &mut state.applications;
+        let mut renumber = |index: u32| {
+            let (Some(number), Some(owner)) = (numbers.get_mut(index as usize), owners.get(index as usize))
+            else {
+                return UNOWNED;
+            };
+            if *number == UNOWNED {
+                *number = applications.number(owner);
+            }
+            *number
+        };
         for (start, counts) in windows {
-            let (first, last) = self.state.span.unwrap_or((start, start));
-            self.state.span = Some((first.min(start), last.max(start)));
+            let (first, last) = state.span.unwrap_or((start, start));
+            state.span = Some((first.min(start), last.max(start)));
             let requests = counts.requests();
-            self.state.journal.count(start, requests, self.state.complete_to);
-            let ahead =
-                self.settings.mode == Mode::Live && start.millis_since(self.state.complete_to) > AHEAD_MS;
-            if ahead || start < self.state.closed_to {
-                self.state.counters.late += requests;
-                self.state.late_since.get_or_insert(self.state.complete_to);
-                self.state.late.starting(start).absorb(&counts, renumber);
+            state.journal.count(start, requests, state.complete_to);
+            let ahead = settings.mode == Mode::Live && start.millis_since(state.complete_to) > AHEAD_MS;
+            if ahead || start < state.closed_to {
+                state.counters.late += requests;
+                state.late_since.get_or_insert(state.complete_to);
+                state.late.starting(start).absorb(&counts, &mut renumber);
             } else {
-                self.state.open.starting(start).absorb(&counts, renumber);
+                state.open.starting(start).absorb(&counts, &mut renumber);
             }
         }
-        self.state.counters += &counters;
-        self.state.samples.absorb(samples);
+        state.counters += &counters;
+        state.samples.absorb(samples);
     }
 
     /// Notes how far behind the tip a read was, in milliseconds, for the health row.
@@ -292,6 +314,9 @@ impl Engine {
         self.state.published += sum(on_time) + sum(corrections);
         self.state.cut += u64::from(!rows.is_empty());
         self.post(&rows);
+        if self.state.applications.len() > 2 * self.named + FEW_OWNERS {
+            self.renumber();
+        }
         rows
     }
 

@@ -117,4 +117,23 @@ mod tests {
         assert_eq!(producers.0.len(), MAX_PRODUCERS);
         assert!(!producers.0.contains_key(&Node(0)) && producers.0.contains_key(&Node(1)));
     }
+    #[test]
+    fn of_what_two_shards_heard_of_a_producer_the_later_counts() {
+        // Goodbye was said to the one, and that it is back to the other; and the other way round.
+        let heard = |first: (i64, bool), second: (i64, bool)| {
+            let (mut ours, mut theirs) = (Producers::default(), Producers::default());
+            say(&mut ours, 1, first.0, first.1);
+            say(&mut theirs, 1, second.0, second.1);
+            say(&mut theirs, 2, 0, true);
+            ours.absorb(theirs);
+            assert_eq!(ours.0.len(), 2);
+            ours.silent(Timestamp::from_millis(SILENT_AFTER_MS + 10))
+        };
+        assert_eq!(heard((0, true), (10, false)), 1);
+        assert_eq!(heard((10, false), (0, true)), 1);
+        assert_eq!(heard((10, true), (0, false)), 0);
+        assert_eq!(heard((0, false), (10, true)), 0);
+        assert_eq!(heard((0, false), (11, false)), 0, "heard of in time");
+        assert_eq!(heard((11, false), (0, false)), 0, "heard of in time");
+    }
 }

@@ -239,10 +239,69 @@ mod tests {
         assert!(!seen.holds(SourceId { node: Node(1), generation: 0 }, 0));
 
         let mut scattered = Seen::default();
-        for n in 0..2 * MAX_RANGES as u64 {
+        for n in 0..=MAX_RANGES as u64 {
             scattered.take(&record(n * 2, n * 2 + 1, 0), Timestamp::MIN);
         }
         assert_eq!(scattered.sources[&SOURCE].above.len(), MAX_RANGES);
+        let held: Vec<bool> = (0..6).map(|offset| scattered.holds(SOURCE, offset)).collect();
+        assert_eq!(held, [true, true, true, false, true, false], "the lowest two are joined, and no others");
+    }
+
+    /// A shard that heard of so many files, one after the other.
+    fn many(node: u64, files: usize, first_heard: i64) -> Seen {
+        let mut seen = Seen::default();
+        for generation in 0..files as u64 {
+            let source = SourceId { node: Node(node), generation };
+            let heard = Timestamp::from_millis(first_heard + i64::try_from(generation).unwrap());
+            seen.take(&Provenance { source, start: 0, end: 1, acked: 0 }, heard);
+        }
+        seen
+    }
+
+    fn holds(seen: &Seen, node: u64, generation: u64) -> bool {
+        seen.holds(SourceId { node: Node(node), generation }, 0)
+    }
+
+    #[test]
+    fn who_was_heard_of_again_is_not_the_one_heard_of_longest_ago() {
+        let mut seen = many(1, MAX_SOURCES, 0);
+        let take = |seen: &mut Seen, generation, start, heard| {
+            let source = SourceId { node: Node(1), generation };
+            seen.take(&Provenance { source, start, end: start + 1, acked: 0 }, Timestamp::from_millis(heard))
+        };
+        assert_eq!(take(&mut seen, 0, 1, 1_000_000), 0);
+        // An arrival of before makes it no older.
+        assert_eq!(take(&mut seen, 0, 2, 0), 0);
+        assert_eq!(take(&mut seen, 1_000_000, 0, 1_000_001), 1);
+        assert!(holds(&seen, 1, 0) && !holds(&seen, 1, 1) && holds(&seen, 1, 2));
+    }
+
+    #[test]
+    fn of_what_two_shards_remember_the_files_heard_of_last_are_kept() {
+        // Of both it heard: of the first later in the one, of the second later in the other.
+        let mut seen = many(1, 2, 0);
+        seen.take(&record(1, 2, 0), Timestamp::from_millis(9));
+        let mut other = many(1, 2, 4);
+        other.take(&record(1, 2, 0), Timestamp::from_millis(4));
+        seen.absorb(other);
+        seen.absorb(many(2, MAX_SOURCES - 1, 10));
+        assert_eq!(seen.len(), MAX_SOURCES);
+        assert!(!holds(&seen, 1, 0) || !holds(&seen, 1, 1));
+        let heard =
+            |generation| seen.sources.get(&SourceId { node: Node(1), generation }).map(|ranges| ranges.heard);
+        let kept: Vec<Timestamp> = [0, 1].into_iter().filter_map(heard).collect();
+        assert_eq!(kept, [Timestamp::from_millis(9)]);
+        assert!(holds(&seen, 2, 0));
+
+        // Those of a parent that are older than all of the others are forgotten, and no others.
+        let mut seen = many(1, MAX_SOURCES, 100);
+        seen.absorb(many(2, 3, 0));
+        assert!(holds(&seen, 1, 0) && (0..3).all(|generation| !holds(&seen, 2, generation)));
+        let mut seen = many(1, MAX_SOURCES, 0);
+        seen.absorb(many(2, 3, 1_000_000));
+        assert_eq!(seen.len(), MAX_SOURCES);
+        assert!((0..3).all(|generation| !holds(&seen, 1, generation) && holds(&seen, 2, generation)));
+        assert!(holds(&seen, 1, 3));
     }
 
     #[test]

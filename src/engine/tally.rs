@@ -50,7 +50,7 @@ impl Tally {
     }
 
     /// Adds what was gathered, its owners renumbered.
-    pub fn absorb(&mut self, counts: &Counts, renumber: impl Fn(u32) -> u32) {
+    pub fn absorb(&mut self, counts: &Counts, mut renumber: impl FnMut(u32) -> u32) {
         for &(key, theirs) in &counts.cells {
             let cell = self.cells.entry(Key { owner: renumber(key.owner), ..key }).or_default();
             cell.count += theirs.count;

@@ -129,6 +129,8 @@ impl Source {
         if !self.commit(end, seen)? {
             return Ok(Slice::Replaced);
         }
+        // Also what is behind this chunk was seen: should it be lost, its length can be told.
+        self.size = self.size.max(start + left);
         self.flush &= piece.is_none();
         self.endless = endless.then_some(seen);
         let read = usize::try_from(seen - start).unwrap_or(usize::MAX);

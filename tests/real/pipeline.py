@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -184,6 +185,11 @@ class Home:
         must(self.reported() == by_application(truth), f"report says {self.reported()}: {by_application(truth)}")
         must(self.malformed() == malformed, f"{self.malformed()} malformed lines of {malformed}")
         self.assert_balanced()
+
+
+def bytes_read(process: subprocess.Popen) -> int:
+    """By all its reads until now, of files and of pipes."""
+    return int(re.search(r"rchar: (\d+)", Path(f"/proc/{process.pid}/io").read_text())[1])
 
 
 def by_application(counts: Counter) -> Counter:

@@ -13,12 +13,15 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from pipeline import Home, Killer, must, until
+from pipeline import DEADLINE, Home, Killer, Wrong, bytes_read, must, until
 from writer import APPLICATIONS, CLASSES, Truth, Writer, chunk
 
 LINE = re.compile(rb'^(\S+) - - \[([^\]]+)\] "GET /\d+ HTTP/1\.1" (\S+) \d+ "-" "real/1\.0"$')
 
 ROTATIONS = 4
+
+SURELY_SEEN = 1_100_000
+"""Two chunks of a log: who has read as much has seen how long it is, and no process reads as much that only waits."""
 
 PIPE_LINES = 30
 """As many lines as a pipe takes at once, 4096 bytes."""
@@ -220,11 +223,7 @@ def emptied_while_behind(new_home, random) -> str:
     write(home.log, data)
     process = home.start("run")
     until("something is published", lambda: home.published())
-    with home.locked():
-        data += (more := b"".join(chunk(random, truth) for _ in range(250)))
-        write(home.log, more)
-        time.sleep(1)
-        logrotate.rotate()
+    data += fill_and_empty(home, logrotate, process, lambda: b"".join(chunk(random, truth) for _ in range(250)))
     write(home.log, chunk(random, after))
     home.until_said("bytes are lost", process)
     home.stop(process)
@@ -236,6 +235,27 @@ def emptied_while_behind(new_home, random) -> str:
     must(counted == read_lines, f"{counted} lines are counted, and {read_lines} were read")
     home.assert_balanced()
     return f"{len(data)} bytes, {read} read and at least {lost} lost, which was said"
+
+
+def fill_and_empty(home: Home, logrotate: Logrotate, process: subprocess.Popen, chunks) -> bytes:
+    """Writes more than the process can read while its database is locked, and empties the log as soon as it has seen it.
+
+    A process that waits for the lock already sees nothing of the log: then it is let go, and it is done again.
+    """
+    written = b""
+    end = time.monotonic() + DEADLINE
+    while time.monotonic() < end:
+        written += (more := chunks())
+        with home.locked():
+            before = bytes_read(process)
+            write(home.log, more)
+            seen = time.monotonic() + 2
+            while time.monotonic() < seen:
+                time.sleep(0.02)
+                if bytes_read(process) > before + SURELY_SEEN:
+                    logrotate.rotate()
+                    return written
+    raise Wrong("the process never looked at its log")
 
 
 def write(log: Path, data: bytes) -> None:

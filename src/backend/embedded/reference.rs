@@ -118,6 +118,9 @@ fn open(path: &Path) -> io::Result<(File, Metadata)> {
 /// Reads the file into `sink`, unless it has the version `known`: its stamps before and after, and its version.
 fn read(path: &Path, known: Option<&Version>, sink: &mut impl Sink) -> io::Result<(Stamp, Stamp, Version)> {
     let (mut file, before) = open(path)?;
+    if before.len() > MAX_BYTES as u64 {
+        return Err(too_large());
+    }
     let mut version = None;
     if let Some(known) = known {
         version = Some(version_of(&file)?).filter(|version| version == known);
@@ -159,10 +162,14 @@ fn blocks(mut file: &File, mut each: impl FnMut(&[u8])) -> io::Result<()> {
         };
         bytes += read;
         if bytes > MAX_BYTES {
-            return Err(io::Error::other(format!("it has over {MAX_BYTES} bytes")));
+            return Err(too_large());
         }
         each(block.get(..read).unwrap_or_default());
     }
+}
+
+fn too_large() -> io::Error {
+    io::Error::other(format!("it has over {MAX_BYTES} bytes"))
 }
 
 fn stamp(metadata: &Metadata) -> Stamp {

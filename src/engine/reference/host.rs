@@ -37,7 +37,8 @@ impl<'a> Host<'a> {
             return None;
         }
         if let Some((address, length)) = text.split_once('/') {
-            return Block::parse(address, length).map(|(block, cleared)| Self::Block(block, cleared));
+            let (block, cleared) = Block::parse(address, length)?;
+            return Some(block.only().map_or(Self::Block(block, cleared), Self::Address));
         }
         address(text).map(Self::Address).or_else(|| name(text).map(Self::Name))
     }
@@ -87,6 +88,12 @@ impl Block {
         let (_, bits) = bits(address);
         let first = bits & prefix_mask(length);
         Some((Self { family, first, length }, first != bits))
+    }
+
+    /// The address, if there is but one in it: `10.0.0.1/32` is `10.0.0.1`.
+    fn only(self) -> Option<IpAddr> {
+        let address = Ipv6Addr::from_bits(self.first);
+        (self.length == 128).then(|| address.to_canonical())
     }
 
     /// Whether `bits`, an address of the same family, lies in the block.
@@ -179,7 +186,9 @@ mod tests {
             ("fe80::1%eth0", "fe80::1"),
             ("[fe80::1%25eth0]", "fe80::1"),
             ("10.1.2.3/8", "10.0.0.0/8"),
-            ("10.1.2.3/32", "10.1.2.3/32"),
+            ("10.1.2.3/32", "10.1.2.3"),
+            ("::ffff:10.1.2.3/128", "10.1.2.3"),
+            ("2001:db8::1/128", "2001:db8::1"),
             ("0.0.0.0/0", "0.0.0.0/0"),
             ("::/0", "::/0"),
             ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
@@ -241,7 +250,7 @@ mod tests {
     #[test]
     fn cleared_host_bits_are_told() {
         for (text, cleared) in
-            [("10.0.0.0/8", false), ("10.0.0.1/8", true), ("::1/128", false), ("::1/0", true)]
+            [("10.0.0.0/8", false), ("10.0.0.1/8", true), ("::1/127", true), ("::1/0", true)]
         {
             assert!(matches!(Host::parse(text), Some(Host::Block(_, told)) if told == cleared), "{text}");
         }

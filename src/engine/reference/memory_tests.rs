@@ -26,18 +26,20 @@ fn a_million_rows_of_any_kind_and_10_000_applications_fit() {
     let v4 = |n: u32| format!("10.{}", octets(n));
     let v6 = |n: u32| format!("2001:db8:{:x}:{:x}::1", n >> 16, n & 0xffff);
     let name = |n: u32| format!("ip-10-{}.eu-west-{}.compute.internal", octets(n).replace('.', "-"), n % 3);
+    let v4_block = |n: u32| format!("{}/31", v4(2 * n));
+    let v6_block = |n: u32| v6(n).replace("::1", "::/127");
     let kinds: [(&str, &dyn Fn(u32) -> String); 6] = [
         ("IPv4 addresses", &v4),
         ("IPv6 addresses", &v6),
         ("names", &name),
-        ("IPv4 blocks", &|n| format!("{}/32", v4(n))),
-        ("IPv6 blocks", &|n| format!("{}/128", v6(n))),
+        ("IPv4 blocks", &v4_block),
+        ("IPv6 blocks", &v6_block),
         ("all of them", &|n| match n % 5 {
             0 => v4(n),
             1 => v6(n),
             2 => name(n),
-            3 => format!("{}/32", v4(n)),
-            _ => format!("{}/128", v6(n)),
+            3 => v4_block(n),
+            _ => v6_block(n),
         }),
     ];
     for (kind, host) in kinds {

@@ -85,7 +85,7 @@ fn host_cell() -> impl Strategy<Value = (OracleHost, String)> {
                 (32, Ipv4Addr::from_bits(u32::try_from(bits).unwrap()).into())
             };
             let length = if short > 6 { width - short % 6 } else { short };
-            (OracleHost::Net(v6, bits, Some(length)), format!("{address}/{length}"))
+            (OracleHost::Net(v6, bits, (length < width).then_some(length)), format!("{address}/{length}"))
         }
         name @ OracleHost::Name(index) => (name, NAMES[index].to_owned()),
     });

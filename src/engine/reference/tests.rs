@@ -141,7 +141,7 @@ fn bounds_are_kept() {
 
 #[test]
 fn what_is_odd_is_reported_and_the_list_is_bounded() {
-    let csv = rows("Web1,A,\n10.0.0.5/8,B,\nweb1.,C,\nweb1,D,\n10.0.0.0/8,E,\n");
+    let csv = rows("Web1,A,\n10.0.0.5/8,B,\nweb1.,C,\nweb1,D,\n10.0.0.0/8,E,\n10.0.0.1,F,\n10.0.0.1/32,G,\n");
     let parsed = Reference::parse(csv.as_bytes()).unwrap();
     let warnings: Vec<String> = parsed.warnings.iter().map(Warning::to_string).collect();
     insta::assert_snapshot!(warnings.join("\n"), @r"
@@ -149,10 +149,12 @@ fn what_is_odd_is_reported_and_the_list_is_bounded() {
     row 4: web1 is also in row 2: the last row wins
     row 5: web1 is also in row 4: the last row wins
     row 6: 10.0.0.0/8 is also in row 3: the last row wins
+    row 8: 10.0.0.1 is also in row 7: the last row wins
     ");
     assert_eq!(owner(&parsed.reference, "web1", 0), Some("D"));
     assert_eq!(owner(&parsed.reference, "10.9.9.9", 0), Some("E"));
-    assert_eq!(parsed.reference.len(), 2);
+    assert_eq!(owner(&parsed.reference, "10.0.0.1", 0), Some("G"));
+    assert_eq!(parsed.reference.len(), 3);
 
     let same_host = Reference::parse(rows(&"web1,A,\n".repeat(50_000)).as_bytes()).unwrap();
     assert_eq!(same_host.warnings_total, 49_999);

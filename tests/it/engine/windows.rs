@@ -6,10 +6,11 @@ use logtally::engine::{
     count::{Counter, Plan, TimeSource},
     engine::Engine,
     format::LogFormat,
+    journal::{APART, Posted},
     record::Record,
     reference::Reference,
     row::{Output, UNKNOWN},
-    settings::{AHEAD_MS, GAP_WINDOWS, MAX_COUNTERS, MAX_ROWS, Mode, PORTIONS, Settings},
+    settings::{AHEAD_MS, FEW_OWNERS, GAP_WINDOWS, MAX_COUNTERS, MAX_ROWS, Mode, PORTIONS, Settings},
     state::State,
     time::WindowSize,
 };
@@ -246,4 +247,101 @@ fn an_overlong_line_and_one_sent_again_in_part() {
     let counters = engine.counters();
     assert_eq!((counters.counted, counters.duplicate, counters.malformed_lines()), (2, 4, 1));
     assert!(counters.balance());
+}
+
+#[test]
+fn who_claims_fewer_bytes_than_a_record_has_is_believed_nothing() {
+    let mut engine = live();
+    let line = format!("10.0.0.1 {START} 200 5\n");
+    let lines = line.repeat(3);
+    let short = format!("00000000000000ff.1.0-{}.0", lines.len() - 1);
+    let exact = format!("00000000000000ff.1.0-{}.0", lines.len());
+    for partition_key in [&short, &short, &exact, &exact] {
+        engine.push(Record { partition_key, data: lines.as_bytes(), arrival: at(START) });
+    }
+    let counters = engine.counters();
+    assert_eq!((counters.records_without_provenance, counters.counted, counters.duplicate), (2, 9, 3));
+}
+
+#[test]
+fn of_each_file_the_books_have_its_bytes_and_its_lines_once() {
+    let mut engine = live();
+    let (good, bad) = (format!("10.0.0.1 {START} 200 5\n"), "no line\n");
+    let lines = format!("{good}{bad}{good}");
+    let whole = format!("00000000000000ff.1.0-{}.0", lines.len());
+    let part = format!("00000000000000ff.1.0-{}.0", good.len());
+    let other = format!("00000000000000ff.2.0-{}.0", bad.len());
+    for (partition_key, data) in [(&part, good.as_str()), (&whole, &lines), (&whole, &lines), (&other, bad)] {
+        engine.push(Record { partition_key, data: data.as_bytes(), arrival: at(START) });
+    }
+    let taken: Vec<(u64, u64, u64)> = engine
+        .state()
+        .seen
+        .taken()
+        .map(|(file, taken)| (file.generation, taken.bytes, taken.lines))
+        .collect();
+    assert_eq!(taken, [(1, lines.len() as u64, 3), (2, bad.len() as u64, 1)]);
+}
+
+#[test]
+fn the_second_count_keeps_every_window_apart_that_holds_requests() {
+    const MINUTE: i64 = 60_000;
+    let window = WindowSize::from_millis(MINUTE).unwrap();
+    let patient = Settings { correction_interval_ms: 1 << 50, ..settings(Mode::Live) };
+    let mut engine = engine(patient, State::new(window));
+    // A correction that waits and a window that is open are entered first, and more windows pass than are kept apart.
+    let (late, open) = (START - 100 * MINUTE, START + 119 * MINUTE);
+    push(&mut engine, &format!("10.0.0.1 {late} 200 5\n10.0.0.1 {open} 200 5\n"), FIRST);
+    for minute in 0..i64::try_from(APART).unwrap() + 20 {
+        let start = START + minute * MINUTE;
+        push(&mut engine, &format!("10.0.0.1 {start} 200 5\n"), start + 10_000);
+        assert_eq!(rows(&engine.advance(at(start + MINUTE + 10_000))).len(), 1);
+        assert!(engine.state().balances());
+    }
+    let journal = &engine.state().journal;
+    assert_eq!(journal.joined(), Posted { counted: 20, published: 20 });
+    let held = journal.pages().filter(|(_, page)| page.posted == Posted { counted: 1, published: 0 });
+    let held: Vec<i64> = held.map(|(start, _)| start.as_millis()).collect();
+    assert_eq!(held, [late, open].map(|time| window.start_of(at(time)).as_millis()));
+}
+
+#[test]
+fn a_cut_names_the_owners_that_its_windows_hold_however_many_there_are_and_were() {
+    const HOSTS: usize = 3_000;
+    let reference = |team: usize| {
+        let row = |n: usize| format!("10.1.{}.{},Application{n},team{team}@example.com\n", n / 250, n % 250);
+        let csv = format!("Host,ApplicationName,Contact\n{}", (0..HOSTS).map(row).collect::<String>());
+        Arc::new(Reference::parse(csv.as_bytes()).unwrap().reference)
+    };
+    let line = |n: usize, stamp: i64| format!("10.1.{}.{} {stamp} 200 5\n", n / 250, n % 250);
+    let mut engine = live();
+    engine.set_reference(reference(0));
+    push(&mut engine, &line(7, START), FIRST);
+    assert_eq!(engine.state().applications.len(), 1, "of {HOSTS}");
+    // Reloads with other contacts: of each the window still holds a request.
+    for team in 1..10 {
+        engine.set_reference(reference(team));
+        push(&mut engine, &line(7, START), FIRST);
+    }
+    assert_eq!(engine.state().applications.len(), 10);
+    let outputs = engine.advance(at(END + 10_000));
+    let contacts: Vec<&str> = rows(&outputs).iter().map(|row| row.contact.as_str()).collect();
+    let expected: Vec<String> = (0..10).map(|team| format!("team{team}@example.com")).collect();
+    assert_eq!(contacts, expected);
+    // All of them call, window after window, and then one does: the others are forgotten.
+    let mut end = END;
+    for hosts in [HOSTS, HOSTS, 1, 1, 1] {
+        push(&mut engine, &(0..hosts).map(|n| line(n, end)).collect::<String>(), end + 10_000);
+        end += 300_000;
+        assert_eq!(rows(&engine.advance(at(end + 10_000))).len(), hosts);
+    }
+    assert!(engine.state().applications.len() <= FEW_OWNERS, "{}", engine.state().applications.len());
+    // What an older cut names beside that is forgotten at the next start; what its windows hold is not.
+    push(&mut engine, &(0..9).map(|n| line(n, end)).collect::<String>(), end + 10_000);
+    let counter = Counter::new(plan(WINDOW), reference(0));
+    let (mut engine, _) = Engine::new(settings(Mode::Live), counter, engine.state().clone());
+    assert_eq!(engine.state().applications.len(), 9);
+    let outputs = engine.close();
+    let rows = rows(&outputs);
+    assert!(rows.len() == 9 && rows.iter().all(|row| row.contact == "team9@example.com"));
 }

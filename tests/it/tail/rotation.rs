@@ -1,6 +1,6 @@
 //! Each way to rotate a plain log, by name.
 
-use std::{fs, os::unix::fs::symlink};
+use std::{fs, os::unix::fs::symlink, time::Duration};
 
 use logtally::tail::{LINGER_MS, Notice, REMEMBER_MS, SEARCH_MS};
 
@@ -161,6 +161,28 @@ fn bytes_known_to_be_lost_are_told() {
     rig.pass(SEARCH_MS);
     rig.polls(2);
     let lost = |notice: &Notice| matches!(notice, Notice::Gone { unread: 11, .. });
+    assert!(rig.has_notice(lost), "{:?}", rig.notices);
+}
+
+#[test]
+fn of_bytes_that_a_read_has_seen_the_loss_is_told_though_no_scan_saw_them() {
+    let mut rig = rig();
+    rig.settings.refresh_ms = 3_600_000;
+    rig.append("access.log", &text(0..2));
+    rig.poll();
+    rig.append("access.log", &text(2..40_000));
+    while rig.lives[&1].data.len() == text(0..2).len() {
+        let _ = rig.tailer().wait(Duration::from_mins(1));
+        assert!(!rig.poll_once(1).caught_up);
+    }
+    let missing = (text(0..40_000).len() - rig.lives[&1].data.len()) as u64;
+    assert!(missing > 0);
+    rig.truncate("access.log", 0);
+    rig.pass(3_600_000);
+    rig.polls(2);
+    rig.pass(SEARCH_MS + 3_600_000);
+    rig.polls(2);
+    let lost = |notice: &Notice| matches!(notice, Notice::Gone { unread, .. } if *unread == missing);
     assert!(rig.has_notice(lost), "{:?}", rig.notices);
 }
 
