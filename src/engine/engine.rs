@@ -193,13 +193,14 @@ impl Engine {
         self.publish(&on_time, &corrections, from..closed_to, health)
     }
 
-    /// Publishes corrections gathered so far, however short they have waited: a portion of them, so call it until there
-    /// are none.
+    /// Publishes corrections gathered so far, however short they have waited, and with the last of them what the books
+    /// have to tell: a portion of them, so call it until there are none.
     pub fn publish_corrections(&mut self) -> Vec<Output> {
         self.settle();
         let corrections = self.take_late(self.portion());
+        let health = if self.state.late.is_empty() { self.last_words() } else { Vec::new() };
         let closed_to = self.state.closed_to;
-        self.publish(&[], &corrections, closed_to..closed_to, Vec::new())
+        self.publish(&[], &corrections, closed_to..closed_to, health)
     }
 
     /// Publishes everything: the shard is at its end, or the run is.
@@ -209,10 +210,8 @@ impl Engine {
         let from = self.state.closed_to;
         let to = on_time.last().map_or(from, |&(start, _)| self.state.window.end_of(start).max(from));
         let corrections = self.take_late(usize::MAX);
-        let (to, health) = match self.settings.mode {
-            Mode::Live => (from, self.last_words()),
-            Mode::Replay => (to, Vec::new()),
-        };
+        let to = if self.settings.mode == Mode::Live { from } else { to };
+        let health = self.last_words();
         self.publish(&on_time, &corrections, from..to, health)
     }
 
@@ -349,9 +348,10 @@ impl Engine {
         }
     }
 
-    /// The books of a shard at its end, without a share, for it did not hold out to the end of the window.
+    /// What was not told of the books yet, without a share of the window: it may be over before its end, and if it is
+    /// not, the share comes when it closes.
     fn last_words(&mut self) -> Vec<Health> {
-        if self.state.counters == self.state.reported {
+        if self.settings.mode == Mode::Replay || self.state.counters == self.state.reported {
             return Vec::new();
         }
         let start = self.state.window.start_of(self.state.complete_to);

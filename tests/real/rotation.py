@@ -223,7 +223,9 @@ def emptied_while_behind(new_home, random) -> str:
     write(home.log, data)
     process = home.start("run")
     until("something is published", lambda: home.published())
-    data += fill_and_empty(home, logrotate, process, lambda: b"".join(chunk(random, truth) for _ in range(250)))
+    # More than is read ahead of a database that takes nothing.
+    more = b"".join(chunk(random, truth) for _ in range(250)) * 5
+    data += fill_and_empty(home, logrotate, process, more)
     write(home.log, chunk(random, after))
     home.until_said("bytes are lost", process)
     home.stop(process)
@@ -237,15 +239,15 @@ def emptied_while_behind(new_home, random) -> str:
     return f"{len(data)} bytes, {read} read and at least {lost} lost, which was said"
 
 
-def fill_and_empty(home: Home, logrotate: Logrotate, process: subprocess.Popen, chunks) -> bytes:
-    """Writes more than the process can read while its database is locked, and empties the log as soon as it has seen it.
+def fill_and_empty(home: Home, logrotate: Logrotate, process: subprocess.Popen, more: bytes) -> bytes:
+    """Writes more than the process reads while its database is locked, and empties the log as soon as it has seen it.
 
     A process that waits for the lock already sees nothing of the log: then it is let go, and it is done again.
     """
     written = b""
     end = time.monotonic() + DEADLINE
     while time.monotonic() < end:
-        written += (more := chunks())
+        written += more
         with home.locked():
             before = bytes_read(process)
             write(home.log, more)

@@ -212,13 +212,11 @@ impl Fleet {
 /// there, and sometimes the end comes before that.
 async fn wait_for_windows(world: &World) {
     let plan = &world.plan;
-    let (now, ahead, last) = {
+    let over_after = 2 * plan.window_ms + plan.lateness_ms + plan.correction_ms + 30_000;
+    let (now, ahead, last, far) = {
         let state = &mut *world.lock();
-        // What is stamped far ahead has no window, unless a clock was as far.
-        let far = Timestamp::from_millis(state.last_far);
-        let far = if state.complete_to >= far.plus_millis(-AHEAD_MS) { far } else { Timestamp::MIN };
-        let last = world.now().max(Timestamp::from_millis(state.last_stamp)).max(far);
-        (world.now(), state.complete_to, last)
+        let last = world.now().max(Timestamp::from_millis(state.last_stamp));
+        (world.now(), state.complete_to, last, Timestamp::from_millis(state.last_far))
     };
     let last = if ahead.millis_since(now) <= AWAKE_MS || world.lock().random.below(4) == 0 {
         last.max(ahead)
@@ -226,7 +224,9 @@ async fn wait_for_windows(world: &World) {
         world.lock().count("end before the clock that was ahead");
         last
     };
-    let over = last.plus_millis(2 * plan.window_ms + plan.lateness_ms + plan.correction_ms + 30_000);
+    // What is stamped far ahead has no window, unless a clock was as far, or is when the line is read at last.
+    let has_window = ahead.max(last.plus_millis(over_after)) >= far.plus_millis(-AHEAD_MS);
+    let over = if has_window { last.max(far) } else { last }.plus_millis(over_after);
     let skipped = over.millis_since(now) - AWAKE_MS;
     if skipped > 0 {
         world.skip(skipped);

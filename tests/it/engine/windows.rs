@@ -157,6 +157,10 @@ fn health_rows_carry_the_books_and_add_up() {
     push(&mut engine, &format!("10.0.0.1 {START} 200 5\nnonsense\n"), FIRST);
     engine.note_lag(7);
     let mut outputs = engine.advance(at(END + 10_000));
+    // A late line, and one that is none: told with the last portion of corrections, and not before nor again.
+    push(&mut engine, &format!("10.0.0.1 {START} 200 5\nmore nonsense\n"), END + 20_000);
+    outputs.append(&mut engine.publish_corrections());
+    assert!(engine.publish_corrections().is_empty());
     push(&mut engine, "more nonsense\n", END + 20_000);
     outputs.append(&mut engine.close());
     let health = outputs.iter().filter_map(|output| match output {
@@ -164,7 +168,8 @@ fn health_rows_carry_the_books_and_add_up() {
         Output::Row(_) => None,
     });
     let brief = health.map(|h| (h.counters.read, h.counters.malformed_lines(), h.share, h.lag_ms, h.on_time));
-    assert_eq!(brief.collect::<Vec<_>>(), [(2, 1, 1_000_000_000, 7, true), (1, 1, 0, 0, true)]);
+    let expected = [(2, 1, 1_000_000_000, 7, true), (2, 1, 0, 0, true), (1, 1, 0, 0, true)];
+    assert_eq!(brief.collect::<Vec<_>>(), expected);
 }
 
 #[test]
