@@ -27,8 +27,6 @@ pub struct Engine {
     counter: Counter,
     /// By owner of the reference data the number that the tallies name him by; [`UNOWNED`] as long as none does.
     numbers: Vec<u32>,
-    /// How many owners were named when those were forgotten last whom nothing names.
-    named: usize,
     gathered: Block,
     state: State,
 }
@@ -38,8 +36,7 @@ impl Engine {
     #[must_use]
     pub fn new(settings: Settings, counter: Counter, state: State) -> (Self, Vec<Output>) {
         let window = counter.plan().window;
-        let mut engine =
-            Self { settings, counter, numbers: Vec::new(), named: 0, gathered: Block::default(), state };
+        let mut engine = Self { settings, counter, numbers: Vec::new(), gathered: Block::default(), state };
         engine.renumber();
         let rows = if engine.state.window == window { Vec::new() } else { engine.close() };
         engine.state.window = window;
@@ -66,7 +63,6 @@ impl Engine {
         for windows in [open, late] {
             windows.renumber(|owner| applications.adopt(&old, owner));
         }
-        self.named = applications.len();
         self.numbers = vec![UNOWNED; self.counter.reference().owners().len()];
     }
 
@@ -193,14 +189,13 @@ impl Engine {
         self.publish(&on_time, &corrections, from..closed_to, health)
     }
 
-    /// Publishes corrections gathered so far, however short they have waited, and with the last of them what the books
-    /// have to tell: a portion of them, so call it until there are none.
+    /// Publishes corrections gathered so far, however short they have waited: a portion of them, so call it until there
+    /// are none.
     pub fn publish_corrections(&mut self) -> Vec<Output> {
         self.settle();
         let corrections = self.take_late(self.portion());
-        let health = if self.state.late.is_empty() { self.last_words() } else { Vec::new() };
         let closed_to = self.state.closed_to;
-        self.publish(&[], &corrections, closed_to..closed_to, health)
+        self.publish(&[], &corrections, closed_to..closed_to, Vec::new())
     }
 
     /// Publishes everything: the shard is at its end, or the run is.
@@ -210,8 +205,10 @@ impl Engine {
         let from = self.state.closed_to;
         let to = on_time.last().map_or(from, |&(start, _)| self.state.window.end_of(start).max(from));
         let corrections = self.take_late(usize::MAX);
-        let to = if self.settings.mode == Mode::Live { from } else { to };
-        let health = self.last_words();
+        let (to, health) = match self.settings.mode {
+            Mode::Live => (from, self.last_words()),
+            Mode::Replay => (to, Vec::new()),
+        };
         self.publish(&on_time, &corrections, from..to, health)
     }
 
@@ -313,7 +310,7 @@ impl Engine {
         self.state.published += sum(on_time) + sum(corrections);
         self.state.cut += u64::from(!rows.is_empty());
         self.post(&rows);
-        if self.state.applications.len() > 2 * self.named + FEW_OWNERS {
+        if self.state.applications.len() > 2 * self.counters_held() + FEW_OWNERS {
             self.renumber();
         }
         rows
@@ -348,10 +345,9 @@ impl Engine {
         }
     }
 
-    /// What was not told of the books yet, without a share of the window: it may be over before its end, and if it is
-    /// not, the share comes when it closes.
+    /// The books of a shard at its end, without a share, for it did not hold out to the end of the window.
     fn last_words(&mut self) -> Vec<Health> {
-        if self.settings.mode == Mode::Replay || self.state.counters == self.state.reported {
+        if self.state.counters == self.state.reported {
             return Vec::new();
         }
         let start = self.state.window.start_of(self.state.complete_to);

@@ -12,7 +12,7 @@ pub const GAP_WINDOWS: i64 = 1_440;
 /// How many counters (keys and hosts) open windows and corrections may hold; past it the oldest corrections, and if
 /// that is not enough the oldest windows, are published before their time and counted as such. The sums stay right.
 pub const MAX_COUNTERS: usize = 200_000;
-/// Owners that may be named by a state though no window of it holds a request of theirs, beside as many as are held.
+/// A state names at most twice as many owners as its windows hold counters, and these.
 pub const FEW_OWNERS: usize = 64;
 /// About how many rows of corrections one cut publishes, if they are not one in [`PORTIONS`] of the counters: bounds an
 /// outbox. The rest follows with the next.

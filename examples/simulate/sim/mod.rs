@@ -55,6 +55,8 @@ const PATIENCE: Duration = Duration::from_mins(10);
 
 /// How much of the wait for the last windows passes as time does; what is longer passes at once, in milliseconds.
 const AWAKE_MS: i64 = 15 * 60_000;
+/// What is counted where a life ends although the mark of a shard is ahead of all clocks.
+const ENDED_EARLY: &str = "end before the clock that was ahead";
 
 /// What came of a seed.
 #[derive(Debug)]
@@ -221,11 +223,12 @@ async fn wait_for_windows(world: &World) {
     let last = if ahead.millis_since(now) <= AWAKE_MS || world.lock().random.below(4) == 0 {
         last.max(ahead)
     } else {
-        world.lock().count("end before the clock that was ahead");
+        world.lock().count(ENDED_EARLY);
         last
     };
     // What is stamped far ahead has no window, unless a clock was as far, or is when the line is read at last.
-    let has_window = ahead.max(last.plus_millis(over_after)) >= far.plus_millis(-AHEAD_MS);
+    let reached = ahead.max(last.plus_millis(2 * over_after));
+    let has_window = reached >= far.plus_millis(-AHEAD_MS - plan.window_ms);
     let over = if has_window { last.max(far) } else { last }.plus_millis(over_after);
     let skipped = over.millis_since(now) - AWAKE_MS;
     if skipped > 0 {

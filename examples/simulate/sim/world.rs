@@ -171,6 +171,11 @@ impl State {
         *self.counts.entry(fault).or_default() += 1;
     }
 
+    /// Whether a fault of this kind happened.
+    pub(crate) fn has_counted(&self, fault: &'static str) -> bool {
+        self.counts.contains_key(fault)
+    }
+
     /// Whether a fault of this kind happens now.
     pub(crate) fn happens(&mut self, fault: &'static str, rate: impl Fn(&Rates) -> u64) -> bool {
         let happens = self.random.chance(rate(&self.rates));

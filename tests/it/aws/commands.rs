@@ -155,8 +155,7 @@ async fn the_pipeline_is_looked_at_from_nothing_to_books_that_balance() {
     assert!(due.iter().all(|call| call["Namespace"] == "Logtally"), "{due:?}");
     let table = home.result("deliver --dry-run");
     assert!(table.contains("ApplicationName=Billing, StatusClass=5xx"), "{table}");
-    // Of both applications, and of the books.
-    assert!(table.contains("due: 1, with 12 datums of 12 custom metrics;"), "{table}");
+    assert!(table.contains("due: 1, with 6 datums of 6 custom metrics;"), "{table}");
     let again = rows(&home.result("deliver --dry-run --format json"));
     assert_eq!(again, due, "it changes nothing");
     home.result("deliver --once");
@@ -235,10 +234,7 @@ async fn what_cloudwatch_may_not_show_yet_is_no_difference() {
     let of_billing = format!("{window} RequestCount Billing ");
     let of_billing = audit.lines().find(|line| line.starts_with(&of_billing)).unwrap();
     assert!(of_billing.contains("not yet"), "{audit}");
-    // Requests, late and malformed lines, and a heartbeat if a window closed meanwhile.
-    let recent = ["\n8", "\n9"]
-        .map(|n| format!("{n} of them were sent too recently for CloudWatch to show them all\n"));
-    assert!(recent.iter().any(|line| audit.contains(line)), "{audit}");
+    assert!(audit.contains("6 of them were sent too recently for CloudWatch to show them all\n"), "{audit}");
     assert!(audit.ends_with("nothing is known to differ\n"), "{audit}");
 }
 
