@@ -3,6 +3,8 @@
 use std::{
     fs,
     process::{Command, Output},
+    thread,
+    time::Duration,
 };
 
 use aws_sdk_cloudwatch::{
@@ -23,6 +25,10 @@ use super::{
 };
 
 const MINUTE: i64 = 60_000;
+/// The default of `allowed_lateness`.
+const LATENESS_MS: i64 = 10_000;
+/// Longer than a pipeline of a few lines takes.
+const QUIET_MS: i64 = 20_000;
 
 /// Services with nothing in them, and a directory with a configuration that names them.
 pub(super) struct Home {
@@ -99,8 +105,12 @@ impl Home {
         Timestamp::from_millis(at.as_millis().div_euclid(5 * MINUTE) * 5 * MINUTE)
     }
 
-    /// As far as the output stream.
+    /// As far as the output stream, at a time when no window closes for a while: its health rows would come as well.
     pub(super) fn analyzed(&self) -> Timestamp {
+        let closed = Clock::system().now().plus_millis(-LATENESS_MS).as_millis().rem_euclid(5 * MINUTE);
+        if closed > 5 * MINUTE - QUIET_MS {
+            thread::sleep(Duration::from_millis((5 * MINUTE - closed + 1_000).unsigned_abs()));
+        }
         let window = self.log();
         self.result("produce --once");
         self.result("analyze --once");
