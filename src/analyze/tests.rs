@@ -1,4 +1,4 @@
-//! A clock that is set back under a shard that is read, over an embedded file. Breaks no port.
+//! What the tests of this stage share, and a clock that is set back under a shard that is read. Breaks no port.
 
 mod order;
 mod scripted;

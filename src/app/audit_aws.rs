@@ -304,6 +304,7 @@ mod tests {
         let (no, moving) = (audit::Verdict::Differs, audit::Verdict::Excused(Excuse::Moving));
         assert_eq!(verdicts, [no, no, no, moving], "what was counted is in one cut: nothing of it moves");
     }
+
     #[test]
     fn only_what_differs_at_every_look_is_left_different_and_what_may_still_show_is_not() {
         let now = Timestamp::from_millis(1_800_000_000_000);

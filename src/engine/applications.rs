@@ -28,14 +28,8 @@ impl Applications {
 
     /// How many owners have a number.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn named(&self) -> usize {
         self.owners.len()
-    }
-
-    /// No owner has a number.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.owners.is_empty()
     }
 
     /// The number of an owner, who gets one if need be.

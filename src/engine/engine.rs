@@ -310,7 +310,7 @@ impl Engine {
         self.state.published += sum(on_time) + sum(corrections);
         self.state.cut += u64::from(!rows.is_empty());
         self.post(&rows);
-        if self.state.applications.len() > 2 * self.counters_held() + FEW_OWNERS {
+        if self.state.applications.named() > 2 * self.counters_held() + FEW_OWNERS {
             self.renumber();
         }
         rows

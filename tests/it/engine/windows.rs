@@ -317,13 +317,13 @@ fn a_cut_names_the_owners_that_its_windows_hold_however_many_there_are_and_were(
     let mut engine = live();
     engine.set_reference(reference(0));
     push(&mut engine, &line(7, START), FIRST);
-    assert_eq!(engine.state().applications.len(), 1, "of {HOSTS}");
+    assert_eq!(engine.state().applications.named(), 1, "of {HOSTS}");
     // Reloads with other contacts: of each the window still holds a request.
     for team in 1..10 {
         engine.set_reference(reference(team));
         push(&mut engine, &line(7, START), FIRST);
     }
-    assert_eq!(engine.state().applications.len(), 10);
+    assert_eq!(engine.state().applications.named(), 10);
     let outputs = engine.advance(at(END + 10_000));
     let contacts: Vec<&str> = rows(&outputs).iter().map(|row| row.contact.as_str()).collect();
     let expected: Vec<String> = (0..10).map(|team| format!("team{team}@example.com")).collect();
@@ -333,16 +333,16 @@ fn a_cut_names_the_owners_that_its_windows_hold_however_many_there_are_and_were(
     for hosts in [HOSTS, HOSTS, 1, 1, 1] {
         push(&mut engine, &(0..hosts).map(|n| line(n, end)).collect::<String>(), end + 10_000);
         engine.advance(at(end + 20_000));
-        assert!(engine.state().applications.len() >= hosts);
+        assert!(engine.state().applications.named() >= hosts);
         end += 300_000;
         assert_eq!(rows(&engine.advance(at(end + 10_000))).len(), hosts);
     }
-    assert!(engine.state().applications.len() <= FEW_OWNERS, "{}", engine.state().applications.len());
+    assert!(engine.state().applications.named() <= FEW_OWNERS, "{}", engine.state().applications.named());
     // What an older cut names beside that is forgotten at the next start; what its windows hold is not.
     push(&mut engine, &(0..9).map(|n| line(n, end)).collect::<String>(), end + 10_000);
     let counter = Counter::new(plan(WINDOW), reference(0));
     let (mut engine, _) = Engine::new(settings(Mode::Live), counter, engine.state().clone());
-    assert_eq!(engine.state().applications.len(), 9);
+    assert_eq!(engine.state().applications.named(), 9);
     let outputs = engine.close();
     let rows = rows(&outputs);
     assert!(rows.len() == 9 && rows.iter().all(|row| row.contact == "team9@example.com"));

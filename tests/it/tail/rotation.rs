@@ -173,7 +173,7 @@ fn of_bytes_that_a_read_has_seen_the_loss_is_told_though_no_scan_saw_them() {
     rig.append("access.log", &text(2..40_000));
     while rig.lives[&1].data.len() == text(0..2).len() {
         let _ = rig.tailer().wait(Duration::from_mins(1));
-        assert!(!rig.poll_once(1).caught_up);
+        rig.poll_once(1);
     }
     let missing = (text(0..40_000).len() - rig.lives[&1].data.len()) as u64;
     assert!(missing > 0);
