@@ -15,9 +15,8 @@ use crate::engine::reference::{
     history::History,
     host::{Family, Host, bits},
     names::NameRows,
-    tag::Tag,
     texts::Texts,
-    validity::Period,
+    validity::Claim,
 };
 
 /// Collects rows.
@@ -34,12 +33,9 @@ pub(super) struct Builder {
 impl Builder {
     /// Adds one row of the file.
     pub(super) fn add(&mut self, row: &csv::Row<'_>) {
-        let timed = row.period != Period::ALWAYS;
-        let tag = Tag::new(self.owners.index(row.application, row.contact), timed);
+        let owner = self.owners.index(row.application, row.contact);
+        let tag = self.history.tag(Claim { period: row.period, owner });
         let line = small(row.line);
-        if timed {
-            self.history.add(line, row.period);
-        }
         match &row.host {
             Host::Name(name) => self.names.add(name, tag, line),
             Host::Address(address) => match bits(*address) {
@@ -63,7 +59,7 @@ impl Builder {
         let v4 = self.v4.len() * size_of::<Entry<u32>>();
         let v6 = self.v6.len() * size_of::<Entry<Packed>>();
         let most = self.names.len().max(self.v4.len()).max(self.v6.len());
-        let rows = v4 + v6 + self.names.held() + self.blocks.held();
+        let rows = v4 + v6 + self.names.held() + self.blocks.held() + self.history.timelines.held();
         rows + most * size_of::<u32>() + owners_held(&self.owners.list)
     }
 
@@ -83,7 +79,8 @@ impl Builder {
             .chain(v4.iter().map(|(address, resolution)| (address.address().to_string(), resolution)))
             .chain(v6.iter().map(|(address, resolution)| (address.address().to_string(), resolution)));
         let texts = Texts::of(names.len() + v4.len() + v6.len(), texts);
-        let History { timelines, warnings, .. } = history;
+        let History { mut timelines, warnings } = history;
+        timelines.shrink();
         Ok(Parsed {
             reference: Reference {
                 owners: owners.list,
@@ -150,6 +147,6 @@ pub(super) fn owners_held(owners: &[Owner]) -> usize {
 }
 
 /// Lines and owners of a file fit 32 bits: its bytes and rows are bounded.
-fn small(number: impl TryInto<u32>) -> u32 {
+pub(super) fn small(number: impl TryInto<u32>) -> u32 {
     number.try_into().unwrap_or(u32::MAX)
 }

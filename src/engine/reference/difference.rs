@@ -177,13 +177,14 @@ impl Table for Blocks {
 
 /// Who owned the host from when on, by its own rows.
 fn owners(of: &Reference, resolution: Resolution) -> impl Iterator<Item = (Timestamp, Option<&Owner>)> {
-    let (always, steps) = match resolution {
-        Resolution::Unowned => (Some(None), &[][..]),
-        Resolution::Owned(owner) => (Some(Some(owner)), &[][..]),
-        Resolution::ByTime(index) => (None, of.timelines.steps(index)),
+    let (always, timeline) = match resolution {
+        Resolution::Unowned => (Some(None), None),
+        Resolution::Owned(owner) => (Some(Some(owner)), None),
+        Resolution::ByTime(place) => (None, Some(place)),
     };
     let always = always.into_iter().map(|owner| (Timestamp::MIN, owner));
-    let steps = steps.iter().map(|step| (step.from, step.owner));
+    let steps = timeline.into_iter().flat_map(|place| of.timelines.steps(place));
+    let steps = steps.map(|step| (step.from, step.owner));
     let owner = |index: u32| of.owners.get(index as usize);
     always.chain(steps).map(move |(from, index)| (from, index.and_then(owner)))
 }

@@ -11,17 +11,18 @@ use crate::engine::reference::{
 /// Validity and warnings. Lines of the file fit 32 bits, since its bytes are bounded.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    /// The validity of rows that have one, by line, in the order of the file.
-    periods: Vec<(u32, Period)>,
     pub(super) timelines: Timelines,
     /// By row.
     pub(super) warnings: Sample<(u64, Warning)>,
 }
 
 impl History {
-    /// Notes the validity of a row; the rows come in the order of the file.
-    pub(super) fn add(&mut self, line: u32, period: Period) {
-        self.periods.push((line, period));
+    /// The tag of a row: of one without a validity its owner, else its place among the timelines.
+    pub(super) fn tag(&mut self, claim: Claim) -> Tag {
+        match claim.period {
+            Period::ALWAYS => Tag::new(claim.owner, false),
+            _ => Tag::new(self.timelines.add(claim), true),
+        }
     }
 
     pub(super) fn warn(&mut self, row: u64, warning: Warning) {
@@ -44,10 +45,14 @@ impl History {
             }
             return last.tag; // nearly every host: one row, always valid
         }
-        let claim = |row: &Entry<K>| Claim { owner: row.tag.index(), period: self.period(row) };
-        let claims: Vec<Claim> = rows.iter().map(claim).collect();
+        let around = around(&last.key);
+        if let [row] = rows {
+            return Tag::of(self.timelines.settle(row.tag.index(), around));
+        }
         let mut timelines = std::mem::take(&mut self.timelines);
-        let resolution = timelines.add(&claims, around(&last.key), |later, earlier| {
+        let claims: Vec<Claim> = rows.iter().filter_map(|row| claim(&timelines, row.tag)).collect();
+        let place = rows.iter().find(|row| row.tag.timed()).map_or(last.tag, |row| row.tag).index();
+        let resolution = timelines.join((place, &claims), around, |later, earlier| {
             if let (Some(later), Some(earlier)) = (rows.get(later), rows.get(earlier)) {
                 self.repeated(later, earlier, &host);
             }
@@ -60,12 +65,12 @@ impl History {
         let (row, host, earlier) = (later.line.into(), host(&later.key), earlier.line.into());
         self.warn(row, Warning::Repeated { row, host, earlier });
     }
+}
 
-    fn period<K>(&self, row: &Entry<K>) -> Period {
-        if !row.tag.timed() {
-            return Period::ALWAYS;
-        }
-        let found = self.periods.binary_search_by_key(&row.line, |&(line, _)| line);
-        found.ok().and_then(|index| self.periods.get(index)).map_or(Period::ALWAYS, |&(_, period)| period)
+fn claim(timelines: &Timelines, tag: Tag) -> Option<Claim> {
+    if tag.timed() {
+        timelines.claim(tag.index())
+    } else {
+        Some(Claim { period: Period::ALWAYS, owner: tag.index() })
     }
 }

@@ -42,9 +42,14 @@ fn a_million_rows_of_any_kind_and_10_000_applications_fit() {
             _ => v6_block(n),
         }),
     ];
+    let owner = |n: u32| format!("Application{},team{}@example.com", n % 10_000, n % 1_000);
     for (kind, host) in kinds {
-        let held =
-            held(|n| format!("{},Application{},team{}@example.com,\n", host(n), n % 10_000, n % 1_000));
+        let held = held(|n| format!("{},{},\n", host(n), owner(n)));
         assert!(held < MOST, "{kind}: {held} bytes");
+    }
+    let since = |n: u32| format!("2026-11-{:02}T{:02}:{:02}:{:02}Z", 1 + n % 28, n % 24, n % 60, n % 59);
+    for (kind, host) in [("IPv4 addresses", &v4 as &dyn Fn(u32) -> String), ("IPv4 blocks", &v4_block)] {
+        let held = held(|n| format!("{},{},{}\n", host(n), owner(n), since(n)));
+        assert!(held < MOST, "{kind} with a validity: {held} bytes");
     }
 }

@@ -9,8 +9,8 @@ const SPARE_SHIFT: u32 = INDEX_BITS + 1;
 
 const _: () = assert!(MAX_ROWS < 1 << INDEX_BITS);
 
-/// An index, whether time matters, and ten bits for the table to use. A row's tag names its owner, and says whether
-/// the row has a validity. A settled host's tag names its owner or, if that depends on the time, its timeline.
+/// An index, whether time matters, and ten bits for the table to use. The tag of a row and that of a settled host name
+/// the owner or, if that depends on the time, the timeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tag(u32);
 

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::engine::{reference::Resolution, time::Timestamp};
+use crate::engine::{
+    reference::{MAX_ROWS, Resolution, build::small, entry::make_room, tag::Tag},
+    time::Timestamp,
+};
 
 /// When a row is valid: `from` inclusive, `to` exclusive, except that [`Timestamp::MAX`] has no end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +17,10 @@ pub(super) struct Period {
 impl Period {
     /// Of rows without validity.
     pub(super) const ALWAYS: Self = Self { from: Timestamp::MIN, to: Timestamp::MAX };
+
+    fn contains(self, time: Timestamp) -> bool {
+        self.from <= time && (time < self.to || self.to == Timestamp::MAX)
+    }
 }
 
 /// One row of a host, as far as time is concerned.
@@ -26,8 +33,10 @@ pub(super) struct Claim {
 /// The chains that [`Resolution::ByTime`] names.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Timelines {
-    steps: Vec<Step>,
+    /// One a row with a validity. A host has the place of one of its rows.
     lines: Vec<Timeline>,
+    /// Of hosts with several rows.
+    steps: Vec<Step>,
 }
 
 /// From this time on, until the next step, the host belongs to `owner`, or to whom the block around it does.
@@ -37,20 +46,81 @@ pub(super) struct Step {
     pub(super) owner: Option<u32>,
 }
 
-/// Where the steps of one host begin, and who owns it before the first one and where they have a gap. They end where
-/// those of the next host begin.
+/// When a host belongs to whom by its own rows, and to whom at other times.
 #[derive(Clone, Copy, Debug)]
 struct Timeline {
-    start: u32,
-    around: Resolution,
+    when: When,
+    around: Tag,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum When {
+    /// One row says it, as of nearly every host.
+    Row { from: Packed, to: Packed, owner: u32 },
+    /// These of all steps, of several rows.
+    Steps { start: u32, end: u32 },
+}
+
+/// A time in the seven bytes that a million years need: what holds eight of them is padded to a multiple of eight.
+#[derive(Clone, Copy, Debug)]
+struct Packed([u8; 7]);
+
+impl Packed {
+    const FIRST: i64 = i64::MIN >> 8;
+    const LAST: i64 = i64::MAX >> 8;
+
+    fn of(time: Timestamp) -> Self {
+        let [bytes @ .., _] = time.as_millis().clamp(Self::FIRST, Self::LAST).to_le_bytes();
+        Self(bytes)
+    }
+
+    fn time(self) -> Timestamp {
+        let mut shifted = [0; 8];
+        let [_, bytes @ ..] = &mut shifted;
+        *bytes = self.0;
+        match i64::from_le_bytes(shifted) >> 8 {
+            Self::FIRST => Timestamp::MIN,
+            Self::LAST => Timestamp::MAX,
+            millis => Timestamp::from_millis(millis),
+        }
+    }
 }
 
 impl Timelines {
-    /// Flattens the rows of one host, in the order of the file, of which the last valid one wins; where none is valid,
-    /// `around` decides. Calls `overlap(later, earlier)` with the indices of rows that are valid at the same time.
-    pub(super) fn add(
+    /// Keeps a row that has a validity until its host is settled, and gives its place: one of as many as there are
+    /// such rows.
+    pub(super) fn add(&mut self, Claim { period: Period { from, to }, owner }: Claim) -> u32 {
+        make_room(&mut self.lines, MAX_ROWS);
+        let place = small(self.lines.len());
+        let when = When::Row { from: Packed::of(from), to: Packed::of(to), owner };
+        self.lines.push(Timeline { when, around: Tag::NONE });
+        place
+    }
+
+    /// The row at `place`.
+    pub(super) fn claim(&self, place: u32) -> Option<Claim> {
+        match self.lines.get(place as usize)?.when {
+            When::Row { from, to, owner } => {
+                Some(Claim { period: Period { from: from.time(), to: to.time() }, owner })
+            }
+            When::Steps { .. } => None,
+        }
+    }
+
+    /// Settles the host of one row, which is at `place`; while it is not valid, `around` decides.
+    pub(super) fn settle(&mut self, place: u32, around: Resolution) -> Resolution {
+        if let Some(line) = self.lines.get_mut(place as usize) {
+            line.around = Tag::of(around);
+        }
+        Resolution::ByTime(place)
+    }
+
+    /// Settles the host of several rows, in the order of the file, of which the last valid one wins; one of them is at
+    /// `place`. Where none is valid, `around` decides. Calls `overlap(later, earlier)` with the indices of rows that are
+    /// valid at the same time.
+    pub(super) fn join(
         &mut self,
-        claims: &[Claim],
+        (place, claims): (u32, &[Claim]),
         around: Resolution,
         overlap: impl FnMut(usize, usize),
     ) -> Resolution {
@@ -61,11 +131,17 @@ impl Timelines {
             self.steps.truncate(start);
             return Resolution::Owned(owner);
         }
-        let (Ok(index), Ok(start)) = (u32::try_from(self.lines.len()), u32::try_from(start)) else {
-            return around;
-        };
-        self.lines.push(Timeline { start, around });
-        Resolution::ByTime(index)
+        let when = When::Steps { start: small(start), end: small(self.steps.len()) };
+        if let Some(line) = self.lines.get_mut(place as usize) {
+            line.when = when;
+        }
+        self.settle(place, around)
+    }
+
+    /// Gives back the room for further rows.
+    pub(super) fn shrink(&mut self) {
+        self.lines.shrink_to_fit();
+        self.steps.shrink_to_fit();
     }
 
     /// The owner at `time`. Goes outwards from block to block, so it ends.
@@ -74,31 +150,51 @@ impl Timelines {
             match resolution {
                 Resolution::Unowned => return None,
                 Resolution::Owned(owner) => return Some(owner),
-                Resolution::ByTime(index) => {
-                    let line = self.lines.get(index as usize)?;
-                    let steps = self.steps(index);
-                    let behind = steps.partition_point(|step| step.from <= time);
-                    match steps.get(behind.wrapping_sub(1)).and_then(|step| step.owner) {
-                        Some(owner) => return Some(owner),
-                        None => resolution = line.around,
+                Resolution::ByTime(place) => {
+                    let line = self.lines.get(place as usize)?;
+                    let own = match line.when {
+                        When::Row { from, to, owner } => {
+                            let period = Period { from: from.time(), to: to.time() };
+                            period.contains(time).then_some(owner)
+                        }
+                        When::Steps { start, end } => {
+                            let steps = self.range(start, end);
+                            let behind = steps.partition_point(|step| step.from <= time);
+                            steps.get(behind.wrapping_sub(1)).and_then(|step| step.owner)
+                        }
+                    };
+                    if own.is_some() {
+                        return own;
                     }
+                    // Of no block: a timeline that does not exist.
+                    resolution = line.around.resolution();
                 }
             }
         }
     }
 
-    /// Bytes that are taken.
+    /// Bytes that are written.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.steps.capacity() * size_of::<Step>() + self.lines.capacity() * size_of::<Timeline>()
+        size_of_val(self.lines.as_slice()) + size_of_val(self.steps.as_slice())
     }
 
     /// The host's own steps, gaps as they are.
-    pub(super) fn steps(&self, index: u32) -> &[Step] {
-        let Some(line) = self.lines.get(index as usize) else { return &[] };
-        let next = self.lines.get(index as usize + 1);
-        let end = next.map_or(self.steps.len(), |next| next.start as usize);
-        self.steps.get(line.start as usize..end).unwrap_or_default()
+    pub(super) fn steps(&self, place: u32) -> impl Iterator<Item = Step> {
+        let (own, joined) = match self.lines.get(place as usize).map(|line| line.when) {
+            None => ([None; 2], [].as_slice()),
+            Some(When::Row { from, to, owner }) => {
+                let begins = Step { from: from.time(), owner: Some(owner) };
+                let ends = Step { from: to.time(), owner: None };
+                ([Some(begins), Some(ends).filter(|ends| ends.from != Timestamp::MAX)], [].as_slice())
+            }
+            Some(When::Steps { start, end }) => ([None; 2], self.range(start, end)),
+        };
+        own.into_iter().flatten().chain(joined.iter().copied())
+    }
+
+    fn range(&self, start: u32, end: u32) -> &[Step] {
+        self.steps.get(start as usize..end as usize).unwrap_or_default()
     }
 }
 
@@ -157,15 +253,33 @@ mod tests {
         Claim { period, owner }
     }
 
+    /// A host of these rows.
+    fn host(
+        timelines: &mut Timelines,
+        claims: &[Claim],
+        around: Resolution,
+        overlap: impl FnMut(usize, usize),
+    ) -> Resolution {
+        let places: Vec<u32> = claims.iter().map(|&claim| timelines.add(claim)).collect();
+        match places[..] {
+            [place] => timelines.settle(place, around),
+            _ => timelines.join((places.first().copied().unwrap_or(0), claims), around, overlap),
+        }
+    }
+
     #[test]
     fn rows_without_validity_need_no_timeline() {
         let mut timelines = Timelines::default();
         let mut overlaps = Vec::new();
         let always = |owner| Claim { period: Period::ALWAYS, owner };
-        let resolution =
-            timelines.add(&[always(1), always(2), always(3)], Resolution::Unowned, |later, earlier| {
+        let resolution = host(
+            &mut timelines,
+            &[always(1), always(2), always(3)],
+            Resolution::Unowned,
+            |later, earlier| {
                 overlaps.push((later, earlier));
-            });
+            },
+        );
         assert_eq!(resolution, Resolution::Owned(3));
         assert_eq!(overlaps, [(1, 0), (2, 1)]);
         assert!(timelines.steps.is_empty());
@@ -174,8 +288,8 @@ mod tests {
     #[test]
     fn gaps_fall_to_the_block_around_and_a_later_row_wins() {
         let mut timelines = Timelines::default();
-        let block = timelines.add(&[claim(0, 100, 7)], Resolution::Unowned, |_, _| {});
-        let host = timelines.add(&[claim(10, 40, 1), claim(20, 30, 2)], block, |_, _| {});
+        let block = host(&mut timelines, &[claim(0, 100, 7)], Resolution::Unowned, |_, _| {});
+        let host = host(&mut timelines, &[claim(10, 40, 1), claim(20, 30, 2)], block, |_, _| {});
         for (time, owner) in [
             (-1, None),
             (0, Some(7)),
@@ -194,21 +308,30 @@ mod tests {
     }
 
     #[test]
+    fn every_time_that_a_file_can_name_is_kept() {
+        let texts = ["0000-01-01T00:00:00Z", "1969-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z"];
+        let named = texts.map(|text| Timestamp::parse_rfc3339(text).unwrap());
+        for time in named.into_iter().chain([Timestamp::MIN, Timestamp::MAX]) {
+            assert_eq!(Packed::of(time).time(), time);
+        }
+    }
+
+    #[test]
     fn rows_that_touch_do_not_overlap() {
         let mut timelines = Timelines::default();
         let touching = [claim(0, 10, 1), claim(10, 20, 2), claim(20, i64::MAX, 2)];
-        let chain = timelines.add(&touching, Resolution::Unowned, |_, _| panic!("no overlap"));
+        let chain = host(&mut timelines, &touching, Resolution::Unowned, |_, _| panic!("no overlap"));
         assert_eq!(timelines.owner_at(chain, Timestamp::MAX), Some(2), "no end is no end");
     }
 
     proptest! {
         #[test]
         fn the_last_valid_row_wins_at_every_time(
-            rows in prop::collection::vec((0_i64..9, 1_i64..9, 0_u32..4), 0..8),
+            rows in prop::collection::vec((0_i64..9, 1_i64..9, 0_u32..4), 1..8),
         ) {
             let claims: Vec<Claim> = rows.iter().map(|&(from, length, owner)| claim(from, from + length, owner)).collect();
             let mut timelines = Timelines::default();
-            let chain = timelines.add(&claims, Resolution::Owned(9), |_, _| {});
+            let chain = host(&mut timelines, &claims, Resolution::Owned(9), |_, _| {});
             for time in -1..20 {
                 let last = rows.iter().rev().find(|(from, length, _)| (*from..from + length).contains(&time));
                 let expected = last.map_or(9, |row| row.2);
