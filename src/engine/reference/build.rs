@@ -11,7 +11,7 @@ use crate::engine::reference::{
     bits::{Bits, Packed},
     cidr::Blocks,
     csv,
-    entry::{self, Entry},
+    entry::{self, Entry, small},
     history::History,
     host::{Family, Host, bits},
     names::NameRows,
@@ -52,14 +52,14 @@ impl Builder {
         }
     }
 
-    /// Bytes of names, addresses and blocks until they are settled, and four a row for their hashes, then. Room that
+    /// Bytes of names, addresses, blocks and validities until they are settled, and four a row for their hashes, then. Room that
     /// vectors have behind their rows was never written: it is no memory yet.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         let v4 = self.v4.len() * size_of::<Entry<u32>>();
         let v6 = self.v6.len() * size_of::<Entry<Packed>>();
         let most = self.names.len().max(self.v4.len()).max(self.v6.len());
-        let rows = v4 + v6 + self.names.held() + self.blocks.held() + self.history.timelines.held();
+        let rows = v4 + v6 + self.names.held() + self.blocks.held() + self.history.timelines.written();
         rows + most * size_of::<u32>() + owners_held(&self.owners.list)
     }
 
@@ -144,9 +144,4 @@ impl Owners {
 pub(super) fn owners_held(owners: &[Owner]) -> usize {
     let text = |owner: &Owner| owner.application.capacity() + owner.contact.capacity();
     size_of_val(owners) + owners.iter().map(text).sum::<usize>()
-}
-
-/// Lines and owners of a file fit 32 bits: its bytes and rows are bounded.
-pub(super) fn small(number: impl TryInto<u32>) -> u32 {
-    number.try_into().unwrap_or(u32::MAX)
 }

@@ -41,7 +41,7 @@ pub(super) fn settle<K: Copy>(
     let (mut at, mut hosts) = (0, 0);
     while let Some(&first) = rows.get(at) {
         let end = at + rows.iter().skip(at).take_while(|row| compare(row, &first).is_eq()).count();
-        let before = u32::try_from(hosts).unwrap_or(u32::MAX);
+        let before = small(hosts);
         let (tag, line) = settle(before, rows.get(at..end).unwrap_or_default());
         if let Some(place) = rows.get_mut(hosts) {
             *place = Entry { tag, line, ..first };
@@ -50,4 +50,9 @@ pub(super) fn settle<K: Copy>(
         at = end;
     }
     rows.truncate(hosts);
+}
+
+/// Lines, owners and steps of a file fit 32 bits: its bytes and rows are bounded.
+pub(super) fn small(number: impl TryInto<u32>) -> u32 {
+    number.try_into().unwrap_or(u32::MAX)
 }

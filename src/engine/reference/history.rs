@@ -8,7 +8,7 @@ use crate::engine::reference::{
     validity::{Claim, Period, Timelines},
 };
 
-/// Validity and warnings. Lines of the file fit 32 bits, since its bytes are bounded.
+/// Validity and warnings.
 #[derive(Debug, Default)]
 pub(super) struct History {
     pub(super) timelines: Timelines,
@@ -50,9 +50,9 @@ impl History {
             return Tag::of(self.timelines.settle(row.tag.index(), around));
         }
         let mut timelines = std::mem::take(&mut self.timelines);
-        let claims: Vec<Claim> = rows.iter().filter_map(|row| claim(&timelines, row.tag)).collect();
-        let place = rows.iter().find(|row| row.tag.timed()).map_or(last.tag, |row| row.tag).index();
-        let resolution = timelines.join((place, &claims), around, |later, earlier| {
+        let claims: Vec<Claim> = rows.iter().map(|row| claim(&timelines, row.tag)).collect();
+        // If the last row has no validity it always wins, and needs no place.
+        let resolution = timelines.join(last.tag.index(), &claims, around, |later, earlier| {
             if let (Some(later), Some(earlier)) = (rows.get(later), rows.get(earlier)) {
                 self.repeated(later, earlier, &host);
             }
@@ -67,10 +67,7 @@ impl History {
     }
 }
 
-fn claim(timelines: &Timelines, tag: Tag) -> Option<Claim> {
-    if tag.timed() {
-        timelines.claim(tag.index())
-    } else {
-        Some(Claim { period: Period::ALWAYS, owner: tag.index() })
-    }
+fn claim(timelines: &Timelines, tag: Tag) -> Claim {
+    let timed = Some(tag.index()).filter(|_| tag.timed()).and_then(|place| timelines.claim(place));
+    timed.unwrap_or(Claim { period: Period::ALWAYS, owner: tag.index() })
 }

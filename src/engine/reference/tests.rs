@@ -208,9 +208,43 @@ fn a_difference_names_hosts_and_not_indices() {
         "1000 (h0000, h0001, h0002, h0003, h0004, …) added, 0 removed, 0 moved"
     );
     assert_eq!(difference.added.sample().count(), 20);
-    let dated = |from| format!("Host,ApplicationName,Contact,ValidFrom\na,A,,{from}\n");
-    let (older, newer) = (parse(dated("2026-01-01T00:00:00Z")), parse(dated("2026-01-02T00:00:00Z")));
-    assert_eq!(older.difference(&newer).moved.sample().collect::<Vec<_>>(), ["a"]);
+}
+
+/// Rows with a validity; times are days of January 2026.
+fn dated(rows: &[(&str, &str, &str)]) -> String {
+    let time = |day: &str| if day.is_empty() { String::new() } else { format!("2026-01-{day}T00:00:00Z") };
+    let row = |&(host, from, to): &(&str, &str, &str)| format!("{host},,{},{}\n", time(from), time(to));
+    format!("Host,ApplicationName,Contact,ValidFrom,ValidTo\n{}", rows.iter().map(row).collect::<String>())
+}
+
+#[test]
+fn a_difference_of_validity_moves_a_host() {
+    let moved = |older: &[(&str, &str, &str)], newer: &[(&str, &str, &str)]| {
+        parse(dated(older)).difference(&parse(dated(newer))).moved.count()
+    };
+    assert_eq!(moved(&[("a,A", "01", "")], &[("a,A", "02", "")]), 1);
+    assert_eq!(moved(&[("a,A", "01", "05")], &[("a,A", "01", "06")]), 1, "an end is told as well");
+    assert_eq!(moved(&[("a,A", "01", "05")], &[("a,A", "01", "")]), 1);
+    assert_eq!(moved(&[("a,A", "01", "05")], &[("a,A", "01", "05")]), 0);
+    let (one, two) = (&[("a,A", "01", "05")][..], &[("a,A", "01", "03"), ("a,A", "03", "05")][..]);
+    assert_eq!((moved(one, two), moved(two, one)), (0, 0), "who owned it when is the same");
+    let endless = &[("a,A", "01", "03"), ("a,A", "03", "")][..];
+    assert_eq!(moved(&[("a,A", "01", "")], endless), 0);
+    let changed = &[("a,A", "01", "03"), ("a,B", "03", "05")][..];
+    assert_eq!((moved(two, changed), moved(changed, changed)), (1, 0));
+    assert_eq!(moved(&[("a,A", "", "")], &[("a,B", "01", "02"), ("a,A", "", "")]), 0, "the last row wins");
+}
+
+#[test]
+fn rows_that_are_valid_at_once_are_reported_by_their_numbers() {
+    let rows =
+        [("a,A", "", ""), ("b,A", "01", "03"), ("a,B", "01", ""), ("b,B", "03", "05"), ("a,C", "01", "02")];
+    let parsed = Reference::parse(dated(&rows).as_bytes()).unwrap();
+    let warnings: Vec<String> = parsed.warnings.iter().map(Warning::to_string).collect();
+    insta::assert_snapshot!(warnings.join("\n"), @r"
+    row 4: a is also in row 2: the last row wins
+    row 6: a is also in row 4: the last row wins
+    ");
 }
 
 #[test]

@@ -3,7 +3,11 @@
 use std::collections::BTreeSet;
 
 use crate::engine::{
-    reference::{MAX_ROWS, Resolution, build::small, entry::make_room, tag::Tag},
+    reference::{
+        MAX_ROWS, Resolution,
+        entry::{make_room, small},
+        tag::Tag,
+    },
     time::Timestamp,
 };
 
@@ -30,7 +34,7 @@ pub(super) struct Claim {
     pub(super) owner: u32,
 }
 
-/// The chains that [`Resolution::ByTime`] names.
+/// What [`Resolution::ByTime`] names.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Timelines {
     /// One a row with a validity. A host has the place of one of its rows.
@@ -56,16 +60,16 @@ struct Timeline {
 #[derive(Clone, Copy, Debug)]
 enum When {
     /// One row says it, as of nearly every host.
-    Row { from: Packed, to: Packed, owner: u32 },
+    Row { from: Stamp, to: Stamp, owner: u32 },
     /// These of all steps, of several rows.
     Steps { start: u32, end: u32 },
 }
 
-/// A time in the seven bytes that a million years need: what holds eight of them is padded to a multiple of eight.
+/// A time in the seven bytes that a million years need: so a timeline takes 24 bytes, and 32 with times of eight.
 #[derive(Clone, Copy, Debug)]
-struct Packed([u8; 7]);
+struct Stamp([u8; 7]);
 
-impl Packed {
+impl Stamp {
     const FIRST: i64 = i64::MIN >> 8;
     const LAST: i64 = i64::MAX >> 8;
 
@@ -92,19 +96,14 @@ impl Timelines {
     pub(super) fn add(&mut self, Claim { period: Period { from, to }, owner }: Claim) -> u32 {
         make_room(&mut self.lines, MAX_ROWS);
         let place = small(self.lines.len());
-        let when = When::Row { from: Packed::of(from), to: Packed::of(to), owner };
+        let when = When::Row { from: Stamp::of(from), to: Stamp::of(to), owner };
         self.lines.push(Timeline { when, around: Tag::NONE });
         place
     }
 
-    /// The row at `place`.
+    /// The row at `place`, whose host is not settled yet.
     pub(super) fn claim(&self, place: u32) -> Option<Claim> {
-        match self.lines.get(place as usize)?.when {
-            When::Row { from, to, owner } => {
-                Some(Claim { period: Period { from: from.time(), to: to.time() }, owner })
-            }
-            When::Steps { .. } => None,
-        }
+        self.lines.get(place as usize)?.when.claim()
     }
 
     /// Settles the host of one row, which is at `place`; while it is not valid, `around` decides.
@@ -120,7 +119,8 @@ impl Timelines {
     /// valid at the same time.
     pub(super) fn join(
         &mut self,
-        (place, claims): (u32, &[Claim]),
+        place: u32,
+        claims: &[Claim],
         around: Resolution,
         overlap: impl FnMut(usize, usize),
     ) -> Resolution {
@@ -152,16 +152,12 @@ impl Timelines {
                 Resolution::Owned(owner) => return Some(owner),
                 Resolution::ByTime(place) => {
                     let line = self.lines.get(place as usize)?;
-                    let own = match line.when {
-                        When::Row { from, to, owner } => {
-                            let period = Period { from: from.time(), to: to.time() };
-                            period.contains(time).then_some(owner)
-                        }
-                        When::Steps { start, end } => {
-                            let steps = self.range(start, end);
-                            let behind = steps.partition_point(|step| step.from <= time);
-                            steps.get(behind.wrapping_sub(1)).and_then(|step| step.owner)
-                        }
+                    let own = if let Some(Claim { period, owner }) = line.when.claim() {
+                        period.contains(time).then_some(owner)
+                    } else {
+                        let steps = self.joined(line.when);
+                        let behind = steps.partition_point(|step| step.from <= time);
+                        steps.get(behind.wrapping_sub(1)).and_then(|step| step.owner)
                     };
                     if own.is_some() {
                         return own;
@@ -173,28 +169,48 @@ impl Timelines {
         }
     }
 
-    /// Bytes that are written.
+    /// Bytes that are taken.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        size_of_val(self.lines.as_slice()) + size_of_val(self.steps.as_slice())
+        self.lines.capacity() * size_of::<Timeline>() + self.steps.capacity() * size_of::<Step>()
+    }
+
+    /// Bytes of rows, of room that is made for more.
+    #[cfg(test)]
+    pub(super) fn written(&self) -> usize {
+        size_of_val(self.lines.as_slice())
     }
 
     /// The host's own steps, gaps as they are.
     pub(super) fn steps(&self, place: u32) -> impl Iterator<Item = Step> {
-        let (own, joined) = match self.lines.get(place as usize).map(|line| line.when) {
-            None => ([None; 2], [].as_slice()),
-            Some(When::Row { from, to, owner }) => {
-                let begins = Step { from: from.time(), owner: Some(owner) };
-                let ends = Step { from: to.time(), owner: None };
-                ([Some(begins), Some(ends).filter(|ends| ends.from != Timestamp::MAX)], [].as_slice())
-            }
-            Some(When::Steps { start, end }) => ([None; 2], self.range(start, end)),
-        };
-        own.into_iter().flatten().chain(joined.iter().copied())
+        let when = self.lines.get(place as usize).map(|line| line.when);
+        let row = when.and_then(When::claim).into_iter().flat_map(
+            |Claim { period: Period { from, to }, owner }| {
+                let ends = (to != Timestamp::MAX).then_some(Step { from: to, owner: None });
+                [Some(Step { from, owner: Some(owner) }), ends]
+            },
+        );
+        row.flatten().chain(when.map_or(&[][..], |when| self.joined(when)).iter().copied())
     }
 
-    fn range(&self, start: u32, end: u32) -> &[Step] {
-        self.steps.get(start as usize..end as usize).unwrap_or_default()
+    /// The steps of several rows.
+    fn joined(&self, when: When) -> &[Step] {
+        match when {
+            When::Row { .. } => &[],
+            When::Steps { start, end } => self.steps.get(start as usize..end as usize).unwrap_or_default(),
+        }
+    }
+}
+
+impl When {
+    /// The row, if it is one.
+    fn claim(self) -> Option<Claim> {
+        match self {
+            Self::Row { from, to, owner } => {
+                Some(Claim { period: Period { from: from.time(), to: to.time() }, owner })
+            }
+            Self::Steps { .. } => None,
+        }
     }
 }
 
@@ -263,7 +279,7 @@ mod tests {
         let places: Vec<u32> = claims.iter().map(|&claim| timelines.add(claim)).collect();
         match places[..] {
             [place] => timelines.settle(place, around),
-            _ => timelines.join((places.first().copied().unwrap_or(0), claims), around, overlap),
+            _ => timelines.join(places[0], claims, around, overlap),
         }
     }
 
@@ -312,7 +328,7 @@ mod tests {
         let texts = ["0000-01-01T00:00:00Z", "1969-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z"];
         let named = texts.map(|text| Timestamp::parse_rfc3339(text).unwrap());
         for time in named.into_iter().chain([Timestamp::MIN, Timestamp::MAX]) {
-            assert_eq!(Packed::of(time).time(), time);
+            assert_eq!(Stamp::of(time).time(), time);
         }
     }
 
@@ -322,6 +338,8 @@ mod tests {
         let touching = [claim(0, 10, 1), claim(10, 20, 2), claim(20, i64::MAX, 2)];
         let chain = host(&mut timelines, &touching, Resolution::Unowned, |_, _| panic!("no overlap"));
         assert_eq!(timelines.owner_at(chain, Timestamp::MAX), Some(2), "no end is no end");
+        let alone = host(&mut timelines, &[claim(20, i64::MAX, 2)], Resolution::Unowned, |_, _| {});
+        assert_eq!(timelines.owner_at(alone, Timestamp::MAX), Some(2), "nor of one row");
     }
 
     proptest! {
