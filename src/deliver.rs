@@ -2,7 +2,7 @@
 //!
 //! Each parcel is published once: the metric sink remembers the ids, so a batch read again after a crash adds nothing.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -52,7 +52,7 @@ struct Shard<B: Backend> {
 
 /// A batch of parcels, and where it ends.
 struct Unpacked {
-    parcels: Vec<Parcel>,
+    parcels: Arc<[Parcel]>,
     through: Option<SequenceNumber>,
     /// With the shard.
     ended: bool,
@@ -155,10 +155,14 @@ impl<B: Backend> Shard<B> {
         Ok(())
     }
 
-    async fn publish(&self, parcels: Vec<Parcel>, sink: &mut B::Metrics) -> Result<Published, BackendError> {
+    async fn publish(
+        &self,
+        parcels: Arc<[Parcel]>,
+        sink: &mut B::Metrics,
+    ) -> Result<Published, BackendError> {
         let mut retry = Retry::new("publishing metrics", &self.stop);
         loop {
-            if let Some(published) = retry.attempt(sink.publish(parcels.clone())).await? {
+            if let Some(published) = retry.attempt(sink.publish(Arc::clone(&parcels))).await? {
                 return Ok(published);
             }
         }

@@ -16,7 +16,7 @@ mod stored;
 mod stream;
 pub mod work;
 
-use std::{fmt, future::Future, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -284,5 +284,8 @@ pub trait CheckpointStore: Clone + Send + Sync + 'static {
 /// Adds to metrics.
 pub trait MetricSink: Send + 'static {
     /// Adds the datums of every parcel whose id was not published before, and remembers the id.
-    fn publish(&mut self, parcels: Vec<Parcel>) -> impl Future<Output = Result<Published>> + Send;
+    fn publish(
+        &mut self,
+        parcels: impl Into<Arc<[Parcel]>> + Send,
+    ) -> impl Future<Output = Result<Published>> + Send;
 }

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -44,10 +45,10 @@ impl Metrics {
     }
 
     /// Adds parcels and remembers them, in one transaction.
-    async fn add_at_once(&self, parcels: Vec<Parcel>) -> Result<Published> {
+    async fn add_at_once(&self, parcels: Arc<[Parcel]>) -> Result<Published> {
         let add = move |state: &mut State| {
             let mut published = Published::default();
-            for parcel in &parcels {
+            for parcel in parcels.iter() {
                 if state.published.insert(parcel.id.clone()) {
                     state.add(&parcel.datums);
                     published.parcels += 1;
@@ -219,7 +220,8 @@ impl State {
 }
 
 impl MetricSink for Metrics {
-    async fn publish(&mut self, parcels: Vec<Parcel>) -> Result<Published> {
+    async fn publish(&mut self, parcels: impl Into<Arc<[Parcel]>> + Send) -> Result<Published> {
+        let parcels = parcels.into();
         if self.process.world().kind == Kind::Embedded {
             return self.add_at_once(parcels).await;
         }
@@ -227,9 +229,9 @@ impl MetricSink for Metrics {
             return Err(failed("publish"));
         }
         let units: BTreeMap<String, Vec<Datum>> = parcels
-            .into_iter()
+            .iter()
             .filter(|parcel| !parcel.datums.is_empty())
-            .map(|parcel| (parcel.id, parcel.datums))
+            .map(|parcel| (parcel.id.clone(), parcel.datums.clone()))
             .collect();
         let known = |id: &String| self.fates.contains_key(id);
         let mut waiting: VecDeque<Unit> = units.into_iter().filter(|(id, _)| !known(id)).collect();

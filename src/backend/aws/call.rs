@@ -41,7 +41,7 @@ pub(super) struct Unit {
 }
 
 /// The units of a parcel: the same ones whenever it is read.
-pub(super) fn units(parcel: Parcel) -> Result<Vec<Unit>> {
+pub(super) fn units(parcel: &Parcel) -> Result<Vec<Unit>> {
     if parcel.datums.is_empty() {
         return Ok(Vec::new());
     }
@@ -54,17 +54,17 @@ pub(super) fn units(parcel: Parcel) -> Result<Vec<Unit>> {
     }
     let mut parts = vec![Vec::new()];
     let mut bytes = CALL_BYTES;
-    for datum in parcel.datums {
-        check(&datum)?;
-        let size = wire_bytes(&datum);
+    for datum in &parcel.datums {
+        check(datum)?;
+        let size = wire_bytes(datum);
         match parts.last_mut() {
             Some(part) if part.len() < MAX_DATUMS && bytes + size <= MAX_BYTES => {
                 bytes += size;
-                part.push(datum);
+                part.push(datum.clone());
             }
             _ => {
                 bytes = CALL_BYTES + size;
-                parts.push(vec![datum]);
+                parts.push(vec![datum.clone()]);
             }
         }
     }
@@ -243,18 +243,19 @@ mod tests {
     #[test]
     fn calls_end_at_each_bound() {
         let small: Vec<Unit> = (0..199)
-            .flat_map(|n| units(parcel(&n.to_string(), vec![datum("A".to_owned(), 5, 1.0)])).unwrap())
+            .flat_map(|n| units(&parcel(&n.to_string(), vec![datum("A".to_owned(), 5, 1.0)])).unwrap())
             .collect();
         let calls = pack(small);
         assert_eq!(calls.iter().map(|(_, units)| units.len()).collect::<Vec<_>>(), [99, 99, 1]);
         assert!(calls.iter().all(|(call, _)| call.datums.len() == 1));
 
-        let many = units(parcel("many", (0..1_001).map(|n| datum(n.to_string(), 5, 1.0)).collect())).unwrap();
+        let many =
+            units(&parcel("many", (0..1_001).map(|n| datum(n.to_string(), 5, 1.0)).collect())).unwrap();
         assert_eq!(many.iter().map(|unit| unit.id.as_str()).collect::<Vec<_>>(), ["many#0", "many#1"]);
         assert_eq!(pack(many).len(), 2);
 
         let long = |n: u32| datum(format!("{n:04}").repeat(500), 5, 1.0);
-        let long = units(parcel("long", (0..1_000).map(long).collect())).unwrap();
+        let long = units(&parcel("long", (0..1_000).map(long).collect())).unwrap();
         assert_eq!(long.len(), 4, "of at most 1,024 bytes each");
         for (call, _) in pack(long) {
             assert!(call.bytes() <= MAX_BYTES && call.encode().unwrap().len() < 400_000);
@@ -263,14 +264,14 @@ mod tests {
 
     #[test]
     fn what_cannot_be_published_is_said() {
-        let refusal = |parcel| units(parcel).unwrap_err().to_string();
+        let refusal = |parcel: Parcel| units(&parcel).unwrap_err().to_string();
         let infinite = parcel("a", vec![datum("A".to_owned(), 5, f64::INFINITY)]);
         insta::assert_snapshot!(refusal(infinite), @"a value of RequestCount is inf: CloudWatch takes finite numbers up to 2^360");
         let nan = parcel("a", vec![datum("A".to_owned(), 5, f64::NAN)]);
         insta::assert_snapshot!(refusal(nan), @"a value of RequestCount is NaN: CloudWatch takes finite numbers up to 2^360");
         insta::assert_snapshot!(refusal(parcel("", vec![datum("A".to_owned(), 5, 1.0)])), @"rows came without partition key, by which they are known: let the output stream keep its partition keys (UpdateStreamRecordDistributionStrategy USER_PARTITION_KEY)");
-        assert!(units(parcel("", Vec::new())).unwrap().is_empty());
-        assert!(units(parcel("a", vec![datum("A".to_owned(), 5, 2_f64.powi(360))])).is_ok());
+        assert!(units(&parcel("", Vec::new())).unwrap().is_empty());
+        assert!(units(&parcel("a", vec![datum("A".to_owned(), 5, 2_f64.powi(360))])).is_ok());
     }
 
     #[test]
@@ -295,7 +296,7 @@ mod tests {
                 for datum in &datums {
                     *wanted.entry((datum.series.clone(), datum.timestamp)).or_default() += datum.value;
                 }
-                all.extend(units(parcel(&number.to_string(), datums)).unwrap());
+                all.extend(units(&parcel(&number.to_string(), datums)).unwrap());
             }
             let mut found: BTreeMap<(Series, Timestamp), f64> = BTreeMap::new();
             let mut taken = Vec::new();

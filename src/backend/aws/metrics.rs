@@ -69,10 +69,11 @@ impl Metrics {
 }
 
 impl MetricSink for Metrics {
-    async fn publish(&mut self, parcels: Vec<Parcel>) -> Result<Published> {
+    async fn publish(&mut self, parcels: impl Into<Arc<[Parcel]>> + Send) -> Result<Published> {
+        let parcels = parcels.into();
         let mut ids = BTreeMap::new();
         let (mut waiting, mut again) = (VecDeque::new(), 0);
-        for parcel in parcels {
+        for parcel in parcels.iter() {
             let id = parcel.id.clone();
             let units = units(parcel)?;
             if !units.is_empty() && ids.contains_key(&id) {

@@ -85,7 +85,7 @@ impl Aws {
         let mut units: BTreeMap<String, (usize, Unit)> = BTreeMap::new();
         let mut plan = Plan::default();
         for parcel in parcels {
-            for unit in call::units(parcel)? {
+            for unit in call::units(&parcel)? {
                 let place = units.len();
                 if units.contains_key(&unit.id) {
                     plan.duplicates += 1;
@@ -114,7 +114,7 @@ impl Aws {
     /// # Errors
     /// What the ledger fails with, and what no call can hold.
     pub async fn unclaimed(&self, parcels: Vec<Parcel>) -> Result<Vec<(String, Vec<Datum>)>> {
-        let units = parcels.into_iter().map(call::units).collect::<Result<Vec<_>>>()?.into_iter().flatten();
+        let units = parcels.iter().map(call::units).collect::<Result<Vec<_>>>()?.into_iter().flatten();
         let mut units: BTreeMap<String, Vec<Datum>> = units.map(|unit| (unit.id, unit.datums)).collect();
         let ids: Vec<String> = units.keys().cloned().collect();
         for unit in Ledger::new(&self.shared).calls_of(&ids).await?.keys() {

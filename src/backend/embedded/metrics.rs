@@ -43,12 +43,13 @@ impl Metrics {
 }
 
 impl MetricSink for Metrics {
-    async fn publish(&mut self, parcels: Vec<Parcel>) -> Result<Published> {
+    async fn publish(&mut self, parcels: impl Into<Arc<[Parcel]>> + Send) -> Result<Published> {
+        let parcels = parcels.into();
         let weight = parcels.iter().map(|parcel| parcel.datums.len() * DATUM_BYTES).sum();
         self.store
             .write(weight, move |tx| {
                 let mut published = Published::default();
-                for parcel in &parcels {
+                for parcel in parcels.iter() {
                     add_parcel(tx, parcel, &mut published)?;
                 }
                 Ok(published)
