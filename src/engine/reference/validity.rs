@@ -175,7 +175,7 @@ impl Timelines {
         self.lines.capacity() * size_of::<Timeline>() + self.steps.capacity() * size_of::<Step>()
     }
 
-    /// Bytes of rows, of room that is made for more.
+    /// Bytes of rows, without the room for more of them.
     #[cfg(test)]
     pub(super) fn written(&self) -> usize {
         size_of_val(self.lines.as_slice())
