@@ -284,8 +284,5 @@ pub trait CheckpointStore: Clone + Send + Sync + 'static {
 /// Adds to metrics.
 pub trait MetricSink: Send + 'static {
     /// Adds the datums of every parcel whose id was not published before, and remembers the id.
-    fn publish(
-        &mut self,
-        parcels: impl Into<Arc<[Parcel]>> + Send,
-    ) -> impl Future<Output = Result<Published>> + Send;
+    fn publish(&mut self, parcels: Arc<[Parcel]>) -> impl Future<Output = Result<Published>> + Send;
 }

@@ -220,8 +220,7 @@ impl State {
 }
 
 impl MetricSink for Metrics {
-    async fn publish(&mut self, parcels: impl Into<Arc<[Parcel]>> + Send) -> Result<Published> {
-        let parcels = parcels.into();
+    async fn publish(&mut self, parcels: Arc<[Parcel]>) -> Result<Published> {
         if self.process.world().kind == Kind::Embedded {
             return self.add_at_once(parcels).await;
         }

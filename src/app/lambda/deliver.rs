@@ -49,7 +49,7 @@ impl Deliver {
                 parcels.push(parcel);
             }
         }
-        match self.sink.lock().await.publish(parcels).await {
+        match self.sink.lock().await.publish(parcels.into()).await {
             Ok(published) => tracing::info!(?published, "delivered"),
             Err(error) => {
                 tracing::error!(%error, "the batch is to come again");

@@ -69,8 +69,7 @@ impl Metrics {
 }
 
 impl MetricSink for Metrics {
-    async fn publish(&mut self, parcels: impl Into<Arc<[Parcel]>> + Send) -> Result<Published> {
-        let parcels = parcels.into();
+    async fn publish(&mut self, parcels: Arc<[Parcel]>) -> Result<Published> {
         let mut ids = BTreeMap::new();
         let (mut waiting, mut again) = (VecDeque::new(), 0);
         for parcel in parcels.iter() {

@@ -114,7 +114,8 @@ impl Aws {
     /// # Errors
     /// What the ledger fails with, and what no call can hold.
     pub async fn unclaimed(&self, parcels: Vec<Parcel>) -> Result<Vec<(String, Vec<Datum>)>> {
-        let units = parcels.iter().map(call::units).collect::<Result<Vec<_>>>()?.into_iter().flatten();
+        let units = parcels.into_iter().map(|parcel| call::units(&parcel));
+        let units = units.collect::<Result<Vec<_>>>()?.into_iter().flatten();
         let mut units: BTreeMap<String, Vec<Datum>> = units.map(|unit| (unit.id, unit.datums)).collect();
         let ids: Vec<String> = units.keys().cloned().collect();
         for unit in Ledger::new(&self.shared).calls_of(&ids).await?.keys() {

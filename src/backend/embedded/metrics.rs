@@ -43,8 +43,7 @@ impl Metrics {
 }
 
 impl MetricSink for Metrics {
-    async fn publish(&mut self, parcels: impl Into<Arc<[Parcel]>> + Send) -> Result<Published> {
-        let parcels = parcels.into();
+    async fn publish(&mut self, parcels: Arc<[Parcel]>) -> Result<Published> {
         let weight = parcels.iter().map(|parcel| parcel.datums.len() * DATUM_BYTES).sum();
         self.store
             .write(weight, move |tx| {

@@ -52,8 +52,8 @@ impl Builder {
         }
     }
 
-    /// Bytes of names, addresses, blocks and validities until they are settled, and four a row for their hashes, then. Room that
-    /// vectors have behind their rows was never written: it is no memory yet.
+    /// Bytes of names, addresses, blocks and validities until they are settled, and four a row for their hashes, then.
+    /// Room that vectors have behind their rows was never written: it is no memory yet.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         let v4 = self.v4.len() * size_of::<Entry<u32>>();

@@ -1,4 +1,4 @@
-//! Who owned a host when: the rows of one host, flattened into steps of time. Knows no hosts.
+//! Who owned a host when: its one row, or its several rows flattened into steps of time. Knows no hosts.
 
 use std::collections::BTreeSet;
 

@@ -35,7 +35,7 @@ async fn a_large_parcel_is_several_calls_and_small_ones_share_a_call() {
     assert_eq!(plan.calls[2].parcels[0], "large#2");
 
     rig.bridge.inject("PutMetricData", [Lost]);
-    let doubted = sink.publish(all.clone()).await.unwrap();
+    let doubted = sink.publish(all.clone().into()).await.unwrap();
     assert_eq!(doubted, published(98, 0, 1_502, 1), "one part in doubt is a parcel in doubt");
     let lengths = rig.bridge.seen("PutMetricData");
     // The second one says that something is in doubt.
@@ -49,7 +49,7 @@ async fn a_large_parcel_is_several_calls_and_small_ones_share_a_call() {
     assert_eq!((sums.len(), sums.contains(&("Billing".to_owned(), 0, 98.0))), (2_502, true));
     let mut ones = sums.iter().filter(|(name, ..)| name.starts_with("application"));
     assert!(ones.all(|(_, _, sum)| (sum - 1.0).abs() < 1e-9));
-    assert_eq!(sink.publish(all.clone()).await.unwrap(), published(0, 99, 0, 0));
+    assert_eq!(sink.publish(all.clone().into()).await.unwrap(), published(0, 99, 0, 0));
     let plan = aws.plan(all).await.unwrap();
     assert_eq!((plan.calls.len(), plan.duplicates, plan.in_doubt), (0, 101, 0));
 }
@@ -142,10 +142,10 @@ async fn timestamps_out_of_range_are_kept_out_and_told() {
     let plan = aws.plan(vec![parcel("a", datums.clone())]).await.unwrap();
     assert_eq!((plan.calls.len(), plan.series, plan.out_of_range.len()), (1, 2, 2));
     let out = parcel("b", vec![datum("Far", now + 9 * DAY, 16.0)]);
-    let first = sink.publish(vec![parcel("a", datums)]).await.unwrap();
+    let first = sink.publish(vec![parcel("a", datums)].into()).await.unwrap();
     assert_eq!(first, Published { out_of_range: 2, ..published(1, 0, 2, 0) });
     assert_eq!(
-        sink.publish(vec![out]).await.unwrap(),
+        sink.publish(vec![out].into()).await.unwrap(),
         Published { out_of_range: 1, ..published(1, 0, 0, 0) }
     );
     assert_eq!(rig.bridge.seen("PutMetricData").len(), 1, "there is nothing to send of the second");
@@ -172,7 +172,7 @@ async fn sinks_at_once_add_a_parcel_once() {
             let mut total = Published::default();
             for parcels in parcels.chunks(4) {
                 let published = loop {
-                    match sink.publish(parcels.to_vec()).await {
+                    match sink.publish(parcels.to_vec().into()).await {
                         Err(BackendError::Busy { .. }) => tokio::task::yield_now().await,
                         done => break done.unwrap(),
                     }
@@ -197,10 +197,10 @@ async fn what_is_in_doubt_is_sent_again_where_the_policy_says_so() {
     let mut sink = aws.metrics().await.unwrap();
     rig.bridge.inject("PutMetricData", [DoneButLost, Lost]);
     for _ in 0..2 {
-        let busy = sink.publish(vec![rig.parcel("a", 5.0)]).await;
+        let busy = sink.publish(vec![rig.parcel("a", 5.0)].into()).await;
         assert!(matches!(busy, Err(BackendError::Busy { .. })), "{busy:?}");
     }
-    let sent = sink.publish(vec![rig.parcel("a", 5.0)]).await.unwrap();
+    let sent = sink.publish(vec![rig.parcel("a", 5.0)].into()).await.unwrap();
     assert_eq!(sent, Published { resent: 2, ..published(1, 0, 2, 0) });
     assert_eq!(rig.sum().await, "12", "the first attempt had come through: this is what the policy accepts");
     assert_eq!(rig.states().await, ["done"]);
@@ -212,9 +212,9 @@ async fn a_call_refused_for_good_is_told_and_kept() {
     let aws = rig.open("one", |_| ()).await;
     let mut sink = aws.metrics().await.unwrap();
     rig.bridge.inject("PutMetricData", [Answered(400, "InvalidParameterValue")]);
-    let refused = sink.publish(vec![rig.parcel("a", 5.0)]).await.unwrap();
+    let refused = sink.publish(vec![rig.parcel("a", 5.0)].into()).await.unwrap();
     assert_eq!(refused, Published { refused: 2, ..published(1, 0, 0, 0) });
-    assert_eq!(sink.publish(vec![rig.parcel("b", 2.0)]).await.unwrap(), published(1, 0, 2, 0));
+    assert_eq!(sink.publish(vec![rig.parcel("b", 2.0)].into()).await.unwrap(), published(1, 0, 2, 0));
     assert_eq!(rig.states().await, ["done", "refused"]);
     let account = aws.account(Timestamp::MIN, Timestamp::MAX).await.unwrap();
     let sums: Vec<(f64, f64)> = account.lines.iter().map(|line| (line.refused, line.found)).collect();
@@ -229,7 +229,7 @@ async fn a_sum_that_nothing_explains_stays_in_doubt() {
     // Somebody else adds to the same series.
     let other = rig.open("other", |settings| settings.ledger = "another-ledger".to_owned()).await;
     rig.moto.create_ledger("another-ledger").await;
-    other.metrics().await.unwrap().publish(vec![rig.parcel("theirs", 0.5)]).await.unwrap();
+    other.metrics().await.unwrap().publish(vec![rig.parcel("theirs", 0.5)].into()).await.unwrap();
     rig.clock.advance(HOUR);
     let [Verdict::Undecided(Some(difference))] = &rig.settle().await[..] else { panic!("settled") };
     assert_eq!((difference.done, difference.in_doubt, difference.found), (0.0, 5.0, 5.5));
@@ -253,7 +253,7 @@ async fn what_the_configuration_asks_for_in_vain_is_said_in_a_line() {
     ] {
         rig.bridge.inject(operation.unwrap_or_default(), [Answered(403, "AccessDeniedException")]);
         let aws = rig.open("one", |settings| settings.ledger = ledger.to_owned()).await;
-        let refused = aws.metrics().await.unwrap().publish(vec![rig.parcel("a", 5.0)]).await;
+        let refused = aws.metrics().await.unwrap().publish(vec![rig.parcel("a", 5.0)].into()).await;
         let Err(BackendError::Refused { what, .. }) = refused else { panic!("{refused:?}") };
         refusals.push(what);
     }

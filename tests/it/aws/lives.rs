@@ -77,7 +77,8 @@ async fn live(seed: u64) -> (Published, usize) {
             // Long enough for many a call, and short enough to cut off others.
             let cut_off = if random.one_in(4) { random.below(200) } else { u64::MAX };
             let cut_off = Duration::from_millis(cut_off);
-            let Ok(published) = tokio::time::timeout(cut_off, sink.publish(parcels.clone())).await else {
+            let Ok(published) = tokio::time::timeout(cut_off, sink.publish(parcels.clone().into())).await
+            else {
                 (lives, sink) = (lives + 1, born(&rig, lives + 1).await);
                 continue;
             };

@@ -64,7 +64,7 @@ impl Rig {
         parcels: Vec<Parcel>,
     ) -> Result<Published, BackendError> {
         let aws = self.open(worker, |_| ()).await;
-        aws.metrics().await.unwrap().publish(parcels).await
+        aws.metrics().await.unwrap().publish(parcels.into()).await
     }
 
     pub(super) async fn sums(&self, name: &str) -> Vec<(String, i64, f64)> {
@@ -161,14 +161,14 @@ async fn what_is_certainly_not_added_is_given_back_and_added_once_in_the_end() {
     let faults = [Answered(400, "Throttling"), Answered(503, "ThrottlingException"), Answered(400, "NoIdea")];
     rig.bridge.inject("PutMetricData", faults);
     for _ in 0..2 {
-        let busy = sink.publish(vec![rig.parcel("a", 5.0)]).await;
+        let busy = sink.publish(vec![rig.parcel("a", 5.0)].into()).await;
         assert!(matches!(busy, Err(BackendError::Busy { .. })), "{busy:?}");
         assert!(rig.items().await.is_empty(), "nothing stays claimed");
     }
-    let failed = sink.publish(vec![rig.parcel("a", 5.0)]).await;
+    let failed = sink.publish(vec![rig.parcel("a", 5.0)].into()).await;
     assert!(matches!(failed, Err(BackendError::Failed { .. })), "{failed:?}");
     assert!(rig.items().await.is_empty());
-    assert_eq!(sink.publish(vec![rig.parcel("a", 5.0)]).await.unwrap(), published(1, 0, 2, 0));
+    assert_eq!(sink.publish(vec![rig.parcel("a", 5.0)].into()).await.unwrap(), published(1, 0, 2, 0));
     assert_eq!(rig.sum().await, "6");
 }
 
@@ -182,7 +182,7 @@ async fn a_claim_that_took_too_long_is_given_back_unsent() {
         clock.now()
     });
     let mut sink = rig.open("one", |settings| settings.clock = slow).await.metrics().await.unwrap();
-    let busy = sink.publish(vec![rig.parcel("a", 5.0)]).await;
+    let busy = sink.publish(vec![rig.parcel("a", 5.0)].into()).await;
     let Err(BackendError::Busy { why }) = busy else { panic!("{busy:?}") };
     assert_eq!(why, "claiming metrics in table logtally-ledger took too long");
     assert!(rig.items().await.is_empty() && rig.bridge.seen("PutMetricData").is_empty());
@@ -197,10 +197,10 @@ async fn lost_answers_are_in_doubt_and_not_sent_again() {
         }
         rig.bridge.inject("PutMetricData", [fault]);
         let mut sink = rig.open("one", |_| ()).await.metrics().await.unwrap();
-        let doubted = sink.publish(vec![rig.parcel("a", 5.0)]).await.unwrap();
+        let doubted = sink.publish(vec![rig.parcel("a", 5.0)].into()).await.unwrap();
         assert_eq!(doubted, published(0, 0, 0, 1), "{fault:?}");
         // Read again, by this life and the next one.
-        assert_eq!(sink.publish(vec![rig.parcel("a", 5.0)]).await.unwrap(), published(0, 0, 0, 1));
+        assert_eq!(sink.publish(vec![rig.parcel("a", 5.0)].into()).await.unwrap(), published(0, 0, 0, 1));
         let next = rig.publish("two", vec![rig.parcel("a", 5.0), rig.parcel("b", 2.0)]).await.unwrap();
         assert_eq!(next, published(1, 0, 2, 1));
         assert_eq!(rig.sum().await, if added { "9" } else { "3" }, "{fault:?}");
@@ -226,12 +226,12 @@ async fn an_outage_puts_one_call_in_doubt() {
     let parcels =
         |from: i64| -> Vec<Parcel> { (from..from + 100).map(|n| rig.parcel(&format!("{n}"), 1.0)).collect() };
     // 99 parcels are a call, which is lost, as what would say so is; the last one is not claimed.
-    let busy = sink.publish(parcels(0)).await;
+    let busy = sink.publish(parcels(0).into()).await;
     assert!(matches!(busy, Err(BackendError::Busy { .. })), "{busy:?}");
-    let busy = sink.publish(parcels(0)).await;
+    let busy = sink.publish(parcels(0).into()).await;
     assert!(matches!(busy, Err(BackendError::Busy { .. })), "{busy:?}");
     assert_eq!(rig.states().await, ["doubt"]);
-    assert_eq!(sink.publish(parcels(0)).await.unwrap(), published(1, 0, 2, 99));
+    assert_eq!(sink.publish(parcels(0).into()).await.unwrap(), published(1, 0, 2, 99));
     assert_eq!(rig.sums("InDoubt").await, [(String::new(), 5, 99.0)]);
 }
 
@@ -244,7 +244,7 @@ async fn a_claim_whose_sender_died_is_in_doubt_once_it_is_stale() {
         let mut sink = rig.open("one", |_| ()).await.metrics().await.unwrap();
         rig.bridge.inject(operation, [death]);
         tokio::select! {
-            done = sink.publish(vec![rig.parcel("a", 5.0)]) => panic!("{done:?}"),
+            done = sink.publish(vec![rig.parcel("a", 5.0)].into()) => panic!("{done:?}"),
             () = rig.bridge.silent() => {}
         }
         drop(sink);
@@ -268,7 +268,7 @@ async fn a_claim_of_a_clock_that_was_ahead_is_in_doubt_too() {
     let mut sink = rig.open("one", |_| ()).await.metrics().await.unwrap();
     rig.bridge.inject("TransactWriteItems", [DoneButSilent]);
     tokio::select! {
-        done = sink.publish(vec![rig.parcel("a", 5.0)]) => panic!("{done:?}"),
+        done = sink.publish(vec![rig.parcel("a", 5.0)].into()) => panic!("{done:?}"),
         () = rig.bridge.silent() => {}
     }
     drop(sink);
@@ -309,7 +309,7 @@ async fn what_was_given_back_between_two_looks_is_published_and_what_is_past_its
         let mut sink =
             Aws::open(Clients::new(&stub.config), settings).await.unwrap().metrics().await.unwrap();
         // Out of range, so that there is nothing to send to CloudWatch.
-        let found = sink.publish(vec![parcel("a", vec![datum("Billing", 0, 5.0)])]).await.unwrap();
+        let found = sink.publish(vec![parcel("a", vec![datum("Billing", 0, 5.0)])].into()).await.unwrap();
         let asked = asked.lock().unwrap().clone();
         assert_eq!(Published { out_of_range: 0, ..found }, expected, "{asked:?}");
         let claims = asked.iter().filter(|operation| *operation == "TransactWriteItems").count();

@@ -131,12 +131,12 @@ pub(crate) async fn adds_a_parcel_once(place: &impl Place) {
     };
     let counted =
         |parcels, duplicates, datums| Published { parcels, duplicates, datums, ..Published::default() };
-    assert_eq!(metrics.publish(vec![first(), first()]).await.unwrap(), counted(1, 1, 2));
+    assert_eq!(metrics.publish(vec![first(), first()].into()).await.unwrap(), counted(1, 1, 2));
     drop((metrics, backend));
     let backend = place.open().await;
     let mut metrics = backend.metrics().await.unwrap();
-    assert_eq!(metrics.publish(vec![second(), first()]).await.unwrap(), counted(1, 1, 2));
-    assert_eq!(metrics.publish(Vec::new()).await.unwrap(), Published::default());
+    assert_eq!(metrics.publish(vec![second(), first()].into()).await.unwrap(), counted(1, 1, 2));
+    assert_eq!(metrics.publish(Vec::new().into()).await.unwrap(), Published::default());
 
     let from = Timestamp::from_millis(start);
     let read = backend.read_metrics("RequestCount", from, from.plus_millis(WINDOW_MS + 1)).await.unwrap();

@@ -44,7 +44,7 @@ async fn publish(backend: &Embedded, id: &str, rows: Vec<Row>) {
         value: 1.0,
     }];
     let parcel = Parcel { id: id.to_owned(), datums, rows };
-    backend.metrics().await.unwrap().publish(vec![parcel]).await.unwrap();
+    backend.metrics().await.unwrap().publish(vec![parcel].into()).await.unwrap();
 }
 
 #[tokio::test]
@@ -112,10 +112,10 @@ async fn a_value_that_cannot_add_up_is_refused_with_its_parcel() {
     };
     let mut sink = backend.metrics().await.unwrap();
     insta::assert_snapshot!(
-        sandbox.message(sink.publish(vec![parcel(f64::NAN)]).await),
+        sandbox.message(sink.publish(vec![parcel(f64::NAN)].into()).await),
         @"failed: a value of LagSeconds is NaN: only finite numbers add up"
     );
-    assert_eq!(sink.publish(vec![parcel(1.0)]).await.unwrap().parcels, 1, "its id was not remembered");
+    assert_eq!(sink.publish(vec![parcel(1.0)].into()).await.unwrap().parcels, 1, "its id was not remembered");
 }
 
 #[tokio::test]
