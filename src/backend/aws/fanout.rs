@@ -3,13 +3,7 @@
 //! A subscription lasts 5 minutes at most, and may fall silent without an end: then it is given up and made anew
 //! (`SubscribeToShard`; redpanda-data/connect, pull request 4724).
 
-use std::{
-    future::{Future, poll_fn},
-    pin::pin,
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use aws_sdk_kinesis::{
     config::{Builder, StalledStreamProtectionConfig},
@@ -42,6 +36,8 @@ use crate::{
 const AGAIN: Duration = Duration::from_secs(5);
 /// How long a subscription may be silent. Kinesis sends an event every few seconds, records or not.
 const SILENCE: Duration = Duration::from_secs(35);
+/// What lies here already is there sooner than this: what took longer was not here when it was asked for.
+const LYING: Duration = Duration::from_millis(50);
 /// How often a consumer that is being registered is looked at, and how many times.
 const LOOK: Duration = Duration::from_millis(500);
 const LOOKS: usize = 120;
@@ -138,12 +134,9 @@ impl Push {
     async fn next(&mut self, cursor: &Cursor<'_>) -> Result<Event> {
         let Some(subscription) = &mut self.subscription else { return Ok(Event::End) };
         loop {
-            let mut sent = pin!(subscription.event_stream.recv());
-            let there = poll_fn(|context| Poll::Ready(sent.as_mut().poll(context))).await;
-            let (sent, awaited) = match there {
-                Poll::Ready(sent) => (sent, false),
-                Poll::Pending => (sent.await, true),
-            };
+            let began = Instant::now();
+            let sent = subscription.event_stream.recv().await;
+            let awaited = began.elapsed() >= LYING;
             let name = cursor.shared.settings.stream(cursor.stream);
             // However it broke, a new one goes on where it was.
             let broken = |why: String| BackendError::Busy {

@@ -59,6 +59,21 @@ async fn a_subscription_that_ends_is_made_anew_and_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn empty_events_that_lie_here_say_nothing_about_now() {
+    let kinesis = Kinesis::start().await;
+    let backend = open(&kinesis.config).await;
+    let shard = backend.shards(Stream::Input).await.unwrap().remove(0).id;
+    let mut reader = backend.reader(Stream::Input, &shard, StartAt::TrimHorizon).await.unwrap();
+    for _ in 0..3 {
+        assert!(reader.next_batch().await.unwrap().records.is_empty(), "the tip");
+        // Long enough for several events.
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        put(&kinesis, "a").await;
+        assert_eq!(reader.next_batch().await.unwrap().records.len(), 1, "it was put before it was asked for");
+    }
+}
+
+#[tokio::test]
 async fn one_consumer_is_registered_for_all_and_a_closed_shard_ends() {
     let few = StoreOptions { subscribe_to_shard_event_record_limit: 2, ..StoreOptions::default() };
     let kinesis = Kinesis::with(few).await;
