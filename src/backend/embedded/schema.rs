@@ -38,8 +38,6 @@ const STATEMENTS: usize = 64;
 const LOCK_POLLS: i32 = 6_000;
 /// After so many of them it is said what is waited for: 2 s.
 const LOCK_SAID_AT: i32 = 480;
-/// How often the opening starts over where another process is just creating the same file: 2 s in all.
-const OPEN_ATTEMPTS: u32 = 400;
 
 /// The tables. What is in them:
 ///
@@ -152,33 +150,31 @@ pub(super) fn open(settings: &Settings) -> Result<(Connection, Node), BackendErr
     let path = settings.path.as_path();
     check_shards(settings)?;
     check_place(path, settings.create)?;
-    let mut prepared = prepare(path);
-    for _ in 1..OPEN_ATTEMPTS {
-        if !matches!(&prepared, Err(Fault::Sql(error)) if is_lock(error)) {
-            break;
+    let mut asked = 0;
+    let prepared = loop {
+        match prepare(path) {
+            // Another process creates the file just now, or puts its log in order after one that was killed.
+            Err(Fault::Sql(error)) if is_lock(&error) && waits(asked, path, LOCK_POLLS) => asked += 1,
+            prepared => break prepared,
         }
-        thread::sleep(Duration::from_millis(5));
-        prepared = prepare(path);
-    }
+    };
     prepared.and_then(|()| take_up(settings)).map_err(|fault| fault.at(path))
 }
 
 /// Opens the file once more, only to read.
 pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
-    let mut conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, LOCK_POLLS)?;
     conn.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
-    wait_for_locks(&mut conn, path, LOCK_POLLS)?;
     Ok(conn)
 }
 
 /// Opens the file once more, to write; gives up on locks after `polls`.
 pub(super) fn open_again(path: &Path, polls: i32) -> rusqlite::Result<Connection> {
-    let mut conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, polls)?;
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
     conn.pragma_update(None, "journal_size_limit", WAL_KEEP)?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
-    wait_for_locks(&mut conn, path, polls)?;
     Ok(conn)
 }
 
@@ -209,25 +205,28 @@ fn check_place(path: &Path, create: bool) -> Result<(), BackendError> {
     }
 }
 
-fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
-    let conn = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+/// Waits for locks so often. Asks often instead of ever more seldom as SQLite's own timeout does: else a process that seldom writes would
+/// hardly get a turn beside one that always does. What follows here reads the file already, some of it.
+fn connect(path: &Path, access: OpenFlags, polls: i32) -> rusqlite::Result<Connection> {
+    let mut conn = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let shown = path.to_owned();
+    conn.busy_handler(Some(move |asked: i32| waits(asked, &shown, polls)))?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
     // Else whatever is bound to a statement could change its plan, and each use would prepare it anew.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(conn)
 }
 
-/// Asks often instead of ever more seldom as SQLite's own timeout does: else a process that seldom writes would
-/// hardly get a turn beside one that always does.
-fn wait_for_locks(conn: &mut Connection, path: &Path, polls: i32) -> rusqlite::Result<()> {
-    let shown = path.display().to_string();
-    conn.busy_handler(Some(move |asked: i32| {
-        if asked == LOCK_SAID_AT {
-            tracing::warn!("{shown}: {LOCKED}");
-        }
-        thread::sleep(Duration::from_millis(if asked < 100 { 1 } else { 5 }));
-        asked < polls
-    }))
+/// Waits for a lock that was asked for so often before, unless that was often enough.
+fn waits(asked: i32, path: &Path, polls: i32) -> bool {
+    if asked >= polls {
+        return false;
+    }
+    if asked == LOCK_SAID_AT {
+        tracing::warn!("{}: {LOCKED}", path.display());
+    }
+    thread::sleep(Duration::from_millis(if asked < 100 { 1 } else { 5 }));
+    true
 }
 
 fn is_lock(error: &rusqlite::Error) -> bool {
@@ -238,7 +237,7 @@ fn is_lock(error: &rusqlite::Error) -> bool {
 /// wait.
 fn prepare(path: &Path) -> Result<(), Fault> {
     let create = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-    let conn = connect(path, create)?;
+    let conn = connect(path, create, 0)?;
     identify(&conn, path)?;
     conn.pragma_update(None, "page_size", PAGE)?;
     let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;

@@ -1,6 +1,6 @@
 //! Opening: what is refused, in which words, and what is made anew.
 
-use std::{fs, os::unix::fs::FileExt};
+use std::{fs, os::unix::fs::FileExt, time::Duration};
 
 use rusqlite::Connection;
 
@@ -183,6 +183,20 @@ async fn a_second_stage_is_told_who_holds_the_lock() {
     );
     drop(held);
     backend.checkpoints(Stage::Analyze).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_somebody_has_to_himself_for_a_while_is_waited_for() {
+    let sandbox = Sandbox::new();
+    // As whoever creates the file, or puts its log in order behind a process that was killed: nobody may even read it.
+    let stranger = Connection::open(sandbox.path()).unwrap();
+    stranger.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let (opened, ()) = tokio::join!(Embedded::open(sandbox.settings()), async {
+        // More than it takes until it is said what is waited for.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        drop(stranger);
+    });
+    append(&opened.unwrap(), Stream::Input, b"line\n".to_vec()).await.unwrap();
 }
 
 #[tokio::test]
