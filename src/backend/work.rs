@@ -211,6 +211,8 @@ where
             Ended::Stopped => {
                 self.stopped.insert(shard.clone());
             }
+            // A save that still waits in a queue of this process may yet take effect: who began anew in it, with a new
+            // configuration, would load the cut before, and count twice. Only the end of the process settles it.
             Ended::CutOff => {
                 let why = format!("stopped while {shard} waited for a service");
                 return Err(BackendError::Stopped { why }.into());
