@@ -14,7 +14,7 @@ def install(packages: dict[str, str]) -> None:
     if shutil.which("apt-get") is None or os.geteuid() != 0:
         sys.exit(f"install {' and '.join(missing)} first: that takes root and apt-get")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    command = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
+    command = ["apt-get", "install", "-y", "-o", "DPkg::Lock::Timeout=300", "--no-install-recommends", *missing]
     for attempt in (command, ["apt-get", "update"], command):
         ended = subprocess.run(attempt, env=environment, capture_output=True, text=True, check=False)
         if attempt is command and ended.returncode == 0:

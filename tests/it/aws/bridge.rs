@@ -15,11 +15,15 @@ use std::{
     time::Duration,
 };
 
-use ciborium::Value as Cbor;
 use flate2::read::GzDecoder;
 use serde_json::{Value as Json, json};
 
+use super::cbor::{to_cbor, to_json};
+
 const CLOUDWATCH: &str = "/service/GraniteServiceVersion20100801/operation/";
+
+/// What only a broken product or machine takes.
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// What happens to the next call of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,12 +88,8 @@ impl Bridge {
         let serving = Arc::clone(&state);
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let state = Arc::clone(&serving);
-                state.active.fetch_add(1, SeqCst);
-                thread::spawn(move || {
-                    state.serve(stream);
-                    state.active.fetch_sub(1, SeqCst);
-                });
+                let active = Active::of(&serving);
+                thread::spawn(move || active.0.serve(stream));
             }
         });
         Self { endpoint, state }
@@ -118,9 +118,7 @@ impl Bridge {
 
     /// Waits until every call has come to its end, those included whose callers have gone.
     pub(crate) async fn idle(&self) {
-        while self.state.active.load(SeqCst) > 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        until("every call ends", || self.state.active.load(SeqCst) == 0).await;
     }
 
     /// Lets what is held go on.
@@ -132,15 +130,39 @@ impl Bridge {
 
     /// Waits until a call that is never answered has been done, if it is to be done, or one is held.
     pub(crate) async fn silent(&self) {
-        while self.state.silenced.load(SeqCst) == 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        until("a call is silent", || self.state.silenced.load(SeqCst) > 0).await;
     }
 
     /// Lengths in bytes of the calls of `operation` so far, before compression.
     pub(crate) fn seen(&self, operation: &str) -> Vec<usize> {
         let seen = self.state.seen.lock().unwrap();
         seen.iter().filter(|(name, _)| name == operation).map(|(_, length)| *length).collect()
+    }
+}
+
+/// Waits until `happened`; too long is a failure.
+async fn until(what: &str, happened: impl Fn() -> bool) {
+    let waiting = async {
+        while !happened() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+/// One of the calls that are being done.
+struct Active(Arc<State>);
+
+impl Active {
+    fn of(state: &Arc<State>) -> Self {
+        state.active.fetch_add(1, SeqCst);
+        Self(Arc::clone(state))
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, SeqCst);
     }
 }
 
@@ -336,56 +358,4 @@ impl Response {
         }
         write!(stream, "content-length: {}\r\nconnection: close\r\n\r\n", self.body.len())
     }
-}
-
-fn to_json(value: Cbor) -> Json {
-    match value {
-        Cbor::Null => Json::Null,
-        Cbor::Bool(value) => value.into(),
-        Cbor::Integer(value) => i64::try_from(value).unwrap().into(),
-        Cbor::Float(value) => value.into(),
-        Cbor::Text(value) => value.into(),
-        Cbor::Array(values) => values.into_iter().map(to_json).collect(),
-        Cbor::Map(fields) => {
-            let field = |(name, value): (Cbor, Cbor)| (name.into_text().unwrap(), to_json(value));
-            Json::Object(fields.into_iter().map(field).collect())
-        }
-        // Epoch seconds, in both.
-        Cbor::Tag(1, value) => to_json(*value),
-        other => panic!("no call to CloudWatch holds {other:?}"),
-    }
-}
-
-/// `name` is the field's: only names tell times from other numbers in AWS JSON.
-fn to_cbor(name: &str, value: &Json) -> Cbor {
-    match value {
-        Json::Null => Cbor::Null,
-        Json::Bool(value) => Cbor::Bool(*value),
-        Json::Number(number) if name.contains("Timestamp") => {
-            Cbor::Tag(1, Box::new(Cbor::Float(number.as_f64().unwrap())))
-        }
-        Json::Number(number) => match number.as_i64().filter(|_| name != "Values") {
-            Some(whole) => Cbor::Integer(whole.into()),
-            None => Cbor::Float(number.as_f64().unwrap()),
-        },
-        Json::String(text) => Cbor::Text(text.clone()),
-        Json::Array(values) => Cbor::Array(values.iter().map(|value| to_cbor(name, value)).collect()),
-        Json::Object(fields) => {
-            let field = |(name, value): (&String, &Json)| (Cbor::Text(name.clone()), to_cbor(name, value));
-            Cbor::Map(fields.iter().map(field).collect())
-        }
-    }
-}
-
-#[test]
-fn times_are_told_from_numbers_by_name() {
-    let json = json!({ "Timestamps": [1.5], "Values": [3], "Id": "m0", "n": 3, "Messages": [] });
-    let cbor = to_cbor("", &json);
-    assert_eq!(
-        to_json(cbor.clone()),
-        json!({ "Timestamps": [1.5], "Values": [3.0], "Id": "m0", "n": 3, "Messages": [] })
-    );
-    let fields = cbor.into_map().unwrap();
-    let of = |name: &str| fields.iter().find(|(found, _)| found.as_text() == Some(name)).unwrap().1.clone();
-    assert_eq!(of("Timestamps"), Cbor::Array(vec![Cbor::Tag(1, Box::new(Cbor::Float(1.5)))]));
 }

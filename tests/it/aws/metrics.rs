@@ -193,7 +193,7 @@ async fn lost_answers_are_in_doubt_and_not_sent_again() {
     for (fault, added) in [(DoneButFailed, true), (DoneButLost, true), (DoneButSilent, true), (Lost, false)] {
         let mut rig = Rig::new().await;
         if fault == DoneButSilent {
-            rig.patience = Duration::from_secs(5);
+            rig.patience = Duration::from_secs(15);
         }
         rig.bridge.inject("PutMetricData", [fault]);
         let mut sink = rig.open("one", |_| ()).await.metrics().await.unwrap();

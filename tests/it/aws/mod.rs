@@ -4,6 +4,7 @@ mod agent;
 mod audit;
 pub(crate) mod bridge;
 mod calls;
+mod cbor;
 mod commands;
 mod cuts;
 pub(crate) mod double;

@@ -68,9 +68,12 @@ async fn so_many_calls_are_made_at_once_and_the_rest_waits() {
     let records = (0..(CALLS + 4) * RECORDS_OF_A_CALL).map(record).collect();
     let mut sending = JoinSet::new();
     sending.spawn(async move { writer.append(Append { records, sources: Vec::new() }).await });
-    while calls.now.load(Ordering::SeqCst) < CALLS {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let made = async {
+        while calls.now.load(Ordering::SeqCst) < CALLS {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(10), made).await.expect("so many calls are made");
     // Long enough for a writer that did not wait to be wrong; one that waits passes whatever the time.
     tokio::time::sleep(Duration::from_millis(200)).await;
     calls.answered.store(true, Ordering::SeqCst);

@@ -14,7 +14,7 @@ use logtally::{
 use super::{line::Line, moto::Moto};
 
 /// What leases last here, in milliseconds: long enough for a machine that does other things as well.
-pub(crate) const LEASE_MS: u64 = 3_000;
+pub(crate) const LEASE_MS: u64 = 6_000;
 pub(crate) const TABLE: &str = "leases";
 pub(crate) const BUCKET: &str = "cuts.example";
 

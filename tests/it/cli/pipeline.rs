@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
-    process::Stdio,
+    process::{Child, Command, Stdio},
 };
 
 use flate2::{Compression, write::GzEncoder};
@@ -164,19 +164,36 @@ fn a_report_of_nothing_says_where_there_is_something() {
     "#);
 }
 
+/// A process that ends with this.
+struct Running(Child);
+
+impl Running {
+    /// Starts it with a pipe for what it says.
+    fn start(mut command: Command) -> Self {
+        Self(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may be gone already, which is as good.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
 #[test]
 fn a_stage_that_already_runs_is_named() {
     let home = configured();
-    let mut first = home.command("produce").stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = Running::start(home.command("produce"));
     // It says what it reads once it holds its place.
     let mut line = String::new();
-    let mut said_first = BufReader::new(first.stderr.take().unwrap());
+    let mut said_first = BufReader::new(first.0.stderr.take().unwrap());
     said_first.read_line(&mut line).unwrap();
     assert!(line.contains("reading from byte 0"), "{line}");
     let said = home.refusal("run --once");
-    first.kill().unwrap();
-    first.wait().unwrap();
-    let pid = first.id().to_string();
+    let pid = first.0.id().to_string();
+    drop(first);
     // The other stages may have begun by then, and said so.
     assert!(said.starts_with("69 ") && said.contains("logtally: produce is already running on"), "{said}");
     assert!(said.contains(&format!("(process {pid})")) && said.contains("use another state_dir"), "{said}");
@@ -185,9 +202,9 @@ fn a_stage_that_already_runs_is_named() {
 #[test]
 fn a_bad_configuration_at_sighup_is_told_and_not_taken() {
     let home = configured();
-    let mut running = home.command("run").stderr(Stdio::piped()).spawn().unwrap();
-    let pid = Pid::from_child(&running);
-    let mut lines = BufReader::new(running.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut running = Running::start(home.command("run"));
+    let pid = Pid::from_child(&running.0);
+    let mut lines = BufReader::new(running.0.stderr.take().unwrap()).lines().map(Result::unwrap);
     assert!(lines.next().unwrap().contains("reading from byte 0"));
     let file = home.path().join("logtally.toml");
     let good = fs::read_to_string(&file).unwrap();
@@ -204,7 +221,7 @@ fn a_bad_configuration_at_sighup_is_told_and_not_taken() {
     }
     fs::write(&file, good).unwrap();
     kill_process(pid, Signal::TERM).unwrap();
-    assert!(running.wait().unwrap().success());
+    assert!(running.0.wait().unwrap().success());
     assert!(home.result("audit").contains("the books balance"));
 }
 

@@ -16,7 +16,7 @@ use logtally::{
 };
 
 use super::{
-    home::{HOSTS, Home},
+    home::{DEADLINE_MS, HOSTS, Home},
     load::{Rotation, Writer, lines},
     oracle::{Counts, differences, replayed, totals},
 };
@@ -101,6 +101,21 @@ impl Cloud {
         counts
     }
 
+    /// Waits until so much is published, or for too long. Rests as long as a look takes: the services answer one call at a time, and have
+    /// others to answer.
+    pub(super) async fn published_in_the_end(&self, requests: u64) {
+        let clock = Clock::system();
+        let began = clock.now();
+        loop {
+            let looked = clock.now();
+            if sum(&self.published().await) >= requests || looked.millis_since(began) > DEADLINE_MS {
+                return;
+            }
+            let took = clock.now().millis_since(looked).max(500);
+            tokio::time::sleep(Duration::from_millis(took.unsigned_abs())).await;
+        }
+    }
+
     /// Splits the first open shard in the middle.
     async fn split(&self) {
         let open = self.open().await;
@@ -137,6 +152,10 @@ impl Cloud {
     }
 }
 
+pub(super) fn sum(counts: &Counts) -> u64 {
+    totals(counts).values().sum()
+}
+
 pub(super) fn by_minute(counts: Counts) -> Counts {
     let mut minutes = Counts::new();
     for ((start, application, class), requests) in counts {
@@ -168,19 +187,12 @@ async fn every_line_is_counted_once_over_two_workers_a_split_a_merge_and_a_kill(
 
     let (expected, _) = replayed(&home, &truth);
     let expected = by_minute(expected);
-    let sum = |counts: &Counts| totals(counts).values().sum::<u64>();
-    let clock = Clock::system();
-    let began = clock.now();
-    let mut found = cloud.published().await;
-    while sum(&found) < sum(&expected) && clock.now().millis_since(began) < 2 * MINUTE {
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        found = cloud.published().await;
-    }
+    cloud.published_in_the_end(sum(&expected)).await;
     for process in [produce, second, third, deliver] {
         process.stop();
     }
     // Whatever was on its way when they stopped would be too much.
-    found.clone_from(&cloud.published().await);
+    let found = cloud.published().await;
     let differences = differences(&expected, &found);
     assert!(differences.is_empty(), "{}\nsaid: {}", differences.join("\n"), home.said());
 }
