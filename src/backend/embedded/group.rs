@@ -10,7 +10,7 @@ use std::{
         Arc,
         mpsc::{self, RecvTimeoutError},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, TransactionBehavior, ffi};
@@ -33,7 +33,7 @@ use crate::{
 const GROUP_JOBS: usize = 64;
 /// Payload in one transaction, in bytes, after which no further job joins it: bounds what a commit must write.
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
-/// How long the thread waits for a job before it looks for what is past retention.
+/// How soon after a job, and how often at most, it is looked for what is past retention.
 const IDLE: Duration = Duration::from_secs(1);
 /// How long at most where nothing will be for a while: the clock may be set meanwhile.
 const QUIET: Duration = Duration::from_mins(1);
@@ -154,18 +154,20 @@ impl GroupCommit {
 
     /// Works until every sender is gone and the queue is done.
     pub(super) fn run(mut self, queue: &mpsc::Receiver<Queued>) {
-        let mut wait = IDLE;
+        // When it is looked for what is past retention. Not once there is nothing to do: readers at the tip always have
+        // something to ask.
+        let mut due = Instant::now() + IDLE;
         loop {
-            match queue.recv_timeout(wait) {
+            match queue.recv_timeout(due.saturating_duration_since(Instant::now())) {
                 Ok(first) => {
                     self.commit(gather(first, queue));
-                    wait = IDLE;
+                    due = due.min(Instant::now() + IDLE);
                 }
-                Err(RecvTimeoutError::Timeout) => wait = self.sweep(),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            if self.unswept >= retention::STEP {
-                self.sweep();
+            if self.unswept >= retention::STEP || Instant::now() >= due {
+                due = Instant::now() + self.sweep();
             }
         }
     }

@@ -69,8 +69,7 @@ pub(super) fn past(since: i64, keep_ms: i64) -> Timestamp {
 }
 
 /// Deletes up to `limit` records a shard that are past retention, perhaps but for those that their consumer has not
-/// passed, and when there are none, other things past their time. Gives the most deleted in one place, and whether that
-/// made room.
+/// passed, and other things past their time. Gives the most deleted in one place, and whether that made room.
 pub(super) fn sweep(
     conn: &Connection,
     bounds: &Bounds,
@@ -86,10 +85,8 @@ pub(super) fn sweep(
             most = most.max(trim(conn, &mut row, limit, doomed)?);
         }
     }
-    if most == 0 {
-        return Ok((metrics::sweep(conn, bounds, now)?, false));
-    }
-    Ok((most, true))
+    let room = most > 0;
+    Ok((most.max(metrics::sweep(conn, bounds, now)?), room))
 }
 
 /// Sees to it that `needed` bytes more may be kept, deleting the oldest that the consumer is done with.

@@ -1,8 +1,11 @@
 //! What passes retention before its consumer read it: the books, the message, and the way on.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
 };
 
 use super::{
@@ -163,6 +166,49 @@ async fn what_a_jump_of_the_clock_makes_old_is_kept_for_who_has_not_read_it() {
     assert_eq!(sweep(true).await, ((2, true), 0));
     assert_eq!(sweep(true).await, ((0, false), 0));
     assert_eq!(sweep(false).await, ((3, true), 3));
+}
+
+/// A reader at the tip asks the writing thread again and again, which so never rests.
+#[tokio::test]
+async fn what_is_past_retention_goes_while_a_reader_waits_at_the_tip() {
+    let sandbox = Sandbox::new();
+    let ([backend], now) = open(&sandbox).await;
+    append_five(&backend, &now).await;
+    backend.checkpoints(Stage::Analyze).await.unwrap().save(&first(), passed("5"), Vec::new()).await.unwrap();
+    let last = StartAt::After(SequenceNumber("5".to_owned()));
+    let mut reader = backend.reader(Stream::Input, &first(), last).await.unwrap();
+    now.fetch_add(24 * 3_600_000, Ordering::SeqCst);
+    let gone = async {
+        while books(&backend).await.records > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let reading = async {
+        loop {
+            reader.next_batch().await.unwrap();
+        }
+    };
+    tokio::select! {
+        () = reading => unreachable!(),
+        gone = tokio::time::timeout(Duration::from_mins(1), gone) => gone.unwrap(),
+    }
+}
+
+/// In a stream that goes on there is always a record that has just become old.
+#[tokio::test]
+async fn a_sweep_that_finds_records_forgets_other_things_too() {
+    let sandbox = Sandbox::new();
+    let backend = sandbox.open().await;
+    append(&backend, Stream::Input, b"line\n".to_vec()).await.unwrap();
+    let due = backend.store.clock.now().plus_millis(backend.store.bounds.retention_ms + 1);
+    let bounds = backend.store.bounds.clone();
+    let sweep = move |tx: &mut Tx<'_>| {
+        tx.conn.execute("INSERT INTO parcel(id, at) VALUES('old', 0)", [])?;
+        let (deleted, _) = retention::sweep(tx.conn, &bounds, (due, false), 10)?;
+        let parcels: i64 = tx.conn.query_row("SELECT count(*) FROM parcel", [], |row| row.get(0))?;
+        Ok((deleted, parcels))
+    };
+    assert_eq!(backend.store.write(0, sweep).await.unwrap(), (1, 0));
 }
 
 /// What another process appends is read from the file only.
