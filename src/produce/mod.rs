@@ -189,6 +189,8 @@ impl<W: StreamWriter> Sending<W> {
     fn pack(&mut self, read: Read) -> impl Future<Output = Result<Ready<W::Packed>, BackendError>> + use<W> {
         let Read { pieces, born, states } = read;
         let ends: BTreeMap<u64, u64> = pieces.iter().map(|piece| (piece.generation, piece.end)).collect();
+        let gone =
+            states.iter().filter(|(_, state)| state.is_empty()).map(|(generation, _)| *generation).collect();
         let bytes: u64 = pieces.iter().map(|piece| piece.end - piece.start).sum();
         self.read_bytes += bytes;
         let (acked, shape) = (&self.acked, &mut self.shape);
@@ -209,12 +211,12 @@ impl<W: StreamWriter> Sending<W> {
             for append in packing {
                 packed.push(append.await?);
             }
-            Ok(Ready { appends: packed, ends, bytes })
+            Ok(Ready { appends: packed, ends, gone, bytes })
         }
     }
 
     async fn store(&mut self, ready: Option<Ready<W::Packed>>) -> Result<(), BackendError> {
-        let Some(Ready { appends, ends, bytes }) = ready else { return Ok(()) };
+        let Some(Ready { appends, ends, gone, bytes }) = ready else { return Ok(()) };
         for append in appends {
             self.append(append).await?;
         }
@@ -223,6 +225,9 @@ impl<W: StreamWriter> Sending<W> {
             self.acked.insert(generation, end);
             // The thread may be gone already: then nobody asks what is durable.
             let _ = self.durable.send((generation, end));
+        }
+        for generation in gone {
+            self.acked.remove(&generation);
         }
         Ok(())
     }
@@ -248,6 +253,8 @@ struct Ready<P> {
     appends: Vec<P>,
     /// By generation: how far its file is read.
     ends: BTreeMap<u64, u64>,
+    /// Generations that are forgotten.
+    gone: Vec<u64>,
     bytes: u64,
 }
 

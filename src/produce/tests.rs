@@ -95,6 +95,17 @@ async fn a_generation_is_stored_before_its_first_byte_and_a_position_before_it_i
 }
 
 #[tokio::test]
+async fn of_a_generation_that_is_forgotten_nothing_is_remembered() {
+    let (mut sending, _acknowledged) = sending(usize::MAX);
+    let forgotten = Read { pieces: Vec::new(), born: Vec::new(), states: vec![(7, Vec::new())] };
+    for (read, remembered) in [(read(0, true), 1), (forgotten, 0)] {
+        let ready = sending.send(None, read).await.unwrap();
+        sending.store(Some(ready)).await.unwrap();
+        assert_eq!(sending.acked.len(), remembered);
+    }
+}
+
+#[tokio::test]
 async fn what_was_not_stored_is_neither_sent_nor_advertised() {
     for until in 0..2 {
         let (mut sending, acknowledged) = sending(until);
