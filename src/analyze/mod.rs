@@ -5,6 +5,7 @@
 //! which inherit what was seen and nothing else.
 
 mod mark;
+mod parents;
 mod shard;
 mod start;
 #[cfg(test)]

@@ -6,13 +6,13 @@ use tokio::time::Instant;
 
 use crate::{
     analyze::{
-        AnalyzeError, Progress, Settings, StartMode,
+        AnalyzeError, Progress, Settings,
         mark::Mark,
         start::{engine, load, origin, outgoing},
     },
     backend::{
-        Append, Backend, BackendError, Batch, Checkpoint, CheckpointStore, Loss, Outbox, SequenceNumber,
-        Shard, ShardId, StartAt, Stream, StreamWriter,
+        Amount, Append, Backend, BackendError, Batch, Checkpoint, CheckpointStore, Loss, Outbox,
+        SequenceNumber, Shard, StartAt, Stream, StreamWriter,
         retry::{Retry, next_batch, reader},
         work::Ended,
     },
@@ -118,41 +118,6 @@ impl<B: Backend> Worker<B> {
         running.pack(&rows);
         Ok(Some(running))
     }
-
-    /// Ends the parents of a new shard that were not read to their end. Parents are waited for as long as the stream
-    /// lists them: these have left the list, and what they held is past retention.
-    pub(super) async fn close_parents(&self, shard: &Shard) -> Result<(), AnalyzeError> {
-        for parent in &shard.parents {
-            let Some(found) = load(&self.store, parent, &self.stop).await? else { continue };
-            if !found.cut.ended {
-                if self.settings.from == StartMode::LastStoppedPoint && !self.settings.accept_loss {
-                    return Err(left_the_list(parent, &shard.id).into());
-                }
-                tracing::warn!(shard = %parent, "going on without what is past retention: it left the list unread");
-            }
-            if !found.cut.ended || found.outbox == Outbox::Pending {
-                let parent = Shard { id: parent.clone(), parents: Vec::new(), closed: true, ..shard.clone() };
-                self.store.seize(&parent).await?;
-                // A parent has a cut, and so this goes no deeper.
-                let resumed = self.clone().resume(parent.clone()).await?;
-                if let Some(running) = resumed {
-                    running.finish().await?;
-                }
-                self.store.release(&parent.id).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A child begins with what its parents have seen.
-    async fn inherited(&self, shard: &Shard, mut state: State) -> Result<State, AnalyzeError> {
-        for parent in &shard.parents {
-            if let Some(found) = load(&self.store, parent, &self.stop).await? {
-                state.inherit(&found.cut.state);
-            }
-        }
-        Ok(state)
-    }
 }
 
 impl<B: Backend> Running<B> {
@@ -168,10 +133,16 @@ impl<B: Backend> Running<B> {
         match opened {
             Err(BackendError::Gone { loss, .. }) if self.worker.settings.accept_loss => {
                 tracing::warn!(%shard, "going on without what is past retention: {loss} unread");
-                self.engine().expire(loss.records.unwrap_or_default(), loss.bytes.unwrap_or_default());
-                self.changed = true;
                 let start = StartAt::TrimHorizon;
-                Ok(reader(&backend, (Stream::Input, &shard), start, &self.worker.stop).await?)
+                let reader = reader(&backend, (Stream::Input, &shard), start, &self.worker.stop).await?;
+                // Of what was read and not saved the port knows nothing. Where it has books of the shard, what they hold
+                // and ours do not is what was lost.
+                let trimmed = self.trimmed().await?.bytes;
+                let missing = trimmed.saturating_sub(self.engine().counters().bytes());
+                let bytes = if trimmed > 0 { missing } else { loss.bytes.unwrap_or_default() };
+                self.engine().expire(loss.records.unwrap_or_default(), bytes);
+                self.changed = true;
+                Ok(reader)
             }
             opened => Ok(opened?),
         }
@@ -180,9 +151,8 @@ impl<B: Backend> Running<B> {
     /// Fails if records expired that were never read, in a shard of which nothing was read yet: no position tells.
     /// Called once the reader has its place, which retention does not overtake unnoticed.
     async fn unless_gone(&mut self) -> Result<(), BackendError> {
-        let (backend, shard) = (self.worker.backend.clone(), self.shard.id.clone());
-        let retry = Retry::new("looking at the shard", &self.worker.stop);
-        let before = retry.until_done(|| backend.trimmed(Stream::Input, &shard)).await?;
+        let shard = self.shard.id.clone();
+        let before = self.trimmed().await?;
         let counters = self.engine().counters();
         let bytes = before.bytes.saturating_sub(counters.bytes());
         if bytes == 0 {
@@ -196,6 +166,13 @@ impl<B: Backend> Running<B> {
              retention unread; --accept-loss goes on with the oldest record kept"
         );
         Err(BackendError::Gone { why, loss })
+    }
+
+    /// What was deleted of the shard, ever.
+    async fn trimmed(&mut self) -> Result<Amount, BackendError> {
+        let (backend, shard) = (&self.worker.backend, &self.shard.id);
+        let retry = Retry::new("looking at the shard", &self.worker.stop);
+        retry.until_done(|| backend.trimmed(Stream::Input, shard)).await
     }
 
     /// Saves, sends, and saves that this was sent: whoever comes next may come when `deliver` has forgotten what it
@@ -244,9 +221,9 @@ impl<B: Backend> Running<B> {
                     continue;
                 }
                 // It can be read no more: what was read of it is kept.
-                Err(unlisted @ BackendError::Unlisted { .. }) => {
+                Err(gone @ (BackendError::Unlisted { .. } | BackendError::Gone { .. })) => {
                     self.save(false).await?;
-                    return Err(unlisted.into());
+                    return Err(gone.into());
                 }
                 next => next?,
             };
@@ -363,16 +340,6 @@ impl<B: Backend> Running<B> {
     )]
     fn engine(&mut self) -> &mut Engine {
         self.engine.as_mut().expect("the engine is here between batches")
-    }
-}
-
-fn left_the_list(parent: &ShardId, child: &ShardId) -> BackendError {
-    BackendError::Gone {
-        why: format!(
-            "{parent}, which {child} comes from, is no longer listed and was not read to its end: an unknown number of \
-             records passed retention unread; --accept-loss goes on without them"
-        ),
-        loss: Loss::default(),
     }
 }
 

@@ -41,9 +41,14 @@ const OVER_MS: i64 = 310_000;
 
 /// Reads the shard to the tip of what the script gives. Whatever changed a cut is saved at once.
 async fn drain_with(script: &Scripted, shard: &Shard, settings: Settings) -> Result<Ended, AnalyzeError> {
+    drain_in(script, shard, Settings { checkpoint_interval_ms: 0, ..settings }).await
+}
+
+/// Saves as the settings say.
+async fn drain_in(script: &Scripted, shard: &Shard, settings: Settings) -> Result<Ended, AnalyzeError> {
     let (stopper, stop) = channel();
     stopper.set(Phase::Drain);
-    let settings = Settings { checkpoint_interval_ms: 0, correction_interval_ms: 60_000, ..settings };
+    let settings = Settings { correction_interval_ms: 60_000, ..settings };
     let worker = Worker { backend: script.clone(), store: script.clone(), settings, epoch: 1, stop };
     worker.run(shard.clone()).await
 }
@@ -131,6 +136,30 @@ async fn of_a_parent_that_left_the_list_what_its_windows_hold_is_sent_before_its
     // It is closed, and its child has begun.
     drain_with(&script, &child, accepting).await.unwrap();
     assert_eq!(script.calls(), ["read", "save"]);
+}
+
+/// What was read can be read no more, and was not saved yet.
+#[tokio::test(start_paused = true)]
+async fn what_was_read_before_retention_overtook_the_reader_is_saved() {
+    let overtaken = |bytes| {
+        let loss = Loss { records: Some(3), bytes, arrivals: None };
+        BackendError::Gone { why: "gone".to_owned(), loss }
+    };
+    let (script, one) = (Scripted::default(), shard("one", &[]));
+    script.give([line(0)]);
+    script.fail_to_read(overtaken(None), 100);
+    let seldom = Settings { checkpoint_interval_ms: 60_000, ..settings() };
+    let ended = drain_in(&script, &one, seldom.clone()).await;
+    assert!(matches!(ended, Err(AnalyzeError::Backend(BackendError::Gone { .. }))), "{ended:?}");
+    assert_eq!(script.calls(), ["read", "read", "save"]);
+    let read = script.cut(&one.id).state.counters;
+    assert_eq!((read.read, read.expired_records), (1, 0));
+
+    // What was lost is what was deleted, and not read.
+    script.fail_to_open(overtaken(Some(1)));
+    drain_in(&script, &one, Settings { accept_loss: true, ..seldom }).await.unwrap();
+    let now = script.cut(&one.id).state.counters;
+    assert_eq!((now.read, now.expired_records, now.bytes()), (1, 3, 100));
 }
 
 #[tokio::test(start_paused = true)]

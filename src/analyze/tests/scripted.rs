@@ -8,9 +8,9 @@ use std::{
 
 use crate::{
     backend::{
-        Append, Backend, BackendError, Backlog, Batch, Checkpoint, CheckpointStore, Datum, Held, Outbox,
-        Outgoing, Result, SequenceNumber, Shard, ShardId, SourceState, Stage, StartAt, Stream, StreamReader,
-        StreamWriter, embedded::Embedded,
+        Amount, Append, Backend, BackendError, Backlog, Batch, Checkpoint, CheckpointStore, Datum, Held,
+        Outbox, Outgoing, Result, SequenceNumber, Shard, ShardId, SourceState, Stage, StartAt, Stream,
+        StreamReader, StreamWriter, embedded::Embedded,
     },
     engine::{cut::Cut, provenance::Node, time::Timestamp},
 };
@@ -26,6 +26,10 @@ struct Script {
     opening: VecDeque<BackendError>,
     /// Behind the last one there is always an empty one, of the tip.
     batches: VecDeque<Batch>,
+    /// How reading on fails once, when these are read, and what was deleted then.
+    reading: Option<(BackendError, u64)>,
+    /// Bytes that were deleted of the shard, ever.
+    trimmed: u64,
     /// Appends fail for good.
     is_full: bool,
     /// A save sends, in one transaction.
@@ -41,6 +45,11 @@ impl Scripted {
 
     pub(super) fn fail_to_open(&self, error: BackendError) {
         self.script(|script| script.opening.push_back(error));
+    }
+
+    /// Reading on fails once, when what was given is read; so many bytes of the shard were deleted then.
+    pub(super) fn fail_to_read(&self, error: BackendError, trimmed: u64) {
+        self.script(|script| script.reading = Some((error, trimmed)));
     }
 
     pub(super) fn give(&self, batches: impl IntoIterator<Item = Batch>) {
@@ -94,7 +103,8 @@ impl Backend for Scripted {
     }
 
     async fn backlog(&self, _: Stream, _: &ShardId, _: Option<&SequenceNumber>) -> Result<Backlog> {
-        Ok(Backlog::default())
+        let before = Amount { records: 0, bytes: self.script(|script| script.trimmed) };
+        Ok(Backlog { before, ..Backlog::default() })
     }
 
     async fn checkpoints(&self, _: Stage) -> Result<Self> {
@@ -121,6 +131,12 @@ impl StreamReader for Scripted {
             let complete_to = script.complete_to;
             let empty =
                 Batch { records: Vec::new(), through: None, complete_to, behind_ms: 0, end_of_shard: false };
+            if script.batches.is_empty()
+                && let Some((error, trimmed)) = script.reading.take()
+            {
+                script.trimmed = trimmed;
+                return Err(error);
+            }
             let batch = script.batches.pop_front().unwrap_or(empty);
             script.complete_to = batch.complete_to;
             Ok(batch)
