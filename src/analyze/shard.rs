@@ -135,8 +135,8 @@ impl<B: Backend> Running<B> {
                 tracing::warn!(%shard, "going on without what is past retention: {loss} unread");
                 let start = StartAt::TrimHorizon;
                 let reader = reader(&backend, (Stream::Input, &shard), start, &self.worker.stop).await?;
-                // Of what was read and not saved the port knows nothing. Where it has books of the shard, what they hold
-                // and ours do not is what was lost.
+                // Of what was read and not saved the port knows nothing. Where it has books of the shard, what they
+                // hold and ours do not is what was lost.
                 let trimmed = self.trimmed().await?.bytes;
                 let missing = trimmed.saturating_sub(self.engine().counters().bytes());
                 let bytes = if trimmed > 0 { missing } else { loss.bytes.unwrap_or_default() };

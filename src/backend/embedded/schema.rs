@@ -205,8 +205,8 @@ fn check_place(path: &Path, create: bool) -> Result<(), BackendError> {
     }
 }
 
-/// Waits for locks so often. Asks often instead of ever more seldom as SQLite's own timeout does: else a process that seldom writes would
-/// hardly get a turn beside one that always does. What follows here reads the file already, some of it.
+/// Opens the file; a lock is asked for `polls` times, from the first read on. Asks often instead of ever more seldom as
+/// SQLite's own timeout does: else a process that seldom writes would hardly get a turn beside one that always does.
 fn connect(path: &Path, access: OpenFlags, polls: i32) -> rusqlite::Result<Connection> {
     let mut conn = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     let shown = path.to_owned();

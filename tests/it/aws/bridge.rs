@@ -141,7 +141,7 @@ impl Bridge {
 }
 
 /// Waits until `happened`; too long is a failure.
-async fn until(what: &str, happened: impl Fn() -> bool) {
+pub(super) async fn until(what: &str, happened: impl Fn() -> bool) {
     let waiting = async {
         while !happened() {
             tokio::time::sleep(Duration::from_millis(10)).await;

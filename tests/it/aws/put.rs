@@ -18,7 +18,7 @@ use logtally::{
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::stub::Stub;
+use super::{bridge::until, stub::Stub};
 
 /// As `backend::aws::put::CALLS` has it, with records of `MOST_RECORDS` each.
 const CALLS: usize = 4;
@@ -68,12 +68,7 @@ async fn so_many_calls_are_made_at_once_and_the_rest_waits() {
     let records = (0..(CALLS + 4) * RECORDS_OF_A_CALL).map(record).collect();
     let mut sending = JoinSet::new();
     sending.spawn(async move { writer.append(Append { records, sources: Vec::new() }).await });
-    let made = async {
-        while calls.now.load(Ordering::SeqCst) < CALLS {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_mins(10), made).await.expect("so many calls are made");
+    until("so many calls are made", || calls.now.load(Ordering::SeqCst) >= CALLS).await;
     // Long enough for a writer that did not wait to be wrong; one that waits passes whatever the time.
     tokio::time::sleep(Duration::from_millis(200)).await;
     calls.answered.store(true, Ordering::SeqCst);

@@ -101,8 +101,8 @@ impl Cloud {
         counts
     }
 
-    /// Waits until so much is published, or for too long. Rests as long as a look takes: the services answer one call at a time, and have
-    /// others to answer.
+    /// Waits until so much is published, or for too long. Rests as long as a look takes: the services answer one call
+    /// at a time, and have others to answer.
     pub(super) async fn published_in_the_end(&self, requests: u64) {
         let clock = Clock::system();
         let began = clock.now();
